@@ -1,0 +1,3 @@
+"""nbguard: a time machine for Jupyter notebooks that proves it is working."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Store: spool, archive and the catalog over both."""

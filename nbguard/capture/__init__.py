@@ -1,0 +1,1 @@
+"""Take: from a notice to a durable draft."""

@@ -1,0 +1,133 @@
+"""The entry point: commands are loaded one at a time, and every failure becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from nbguard import __version__
+from nbguard.cli.context import Context
+from nbguard.cli.output import say
+from nbguard.errors import NbguardError
+from nbguard.processes import refuse_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# name → one line for --help; each lives in nbguard/cli/<name>_command.py as `command`.
+COMMANDS = {
+    "setup": "Configure, make the archive, keep the first versions.",
+    "run": "Run the daemon in the foreground.",
+    "snapshot": "Keep notebooks now.",
+    "list": "List notebooks, newest change first.",
+    "log": "List the versions of a notebook, newest first.",
+    "show": "Print one version.",
+    "diff": "Compare two versions, cell by cell.",
+    "restore": "Bring back a version.",
+    "undo": "Reverse the last restore in place.",
+    "accept": "Yes, this notebook was meant to be emptied.",
+    "pin": "Never prune this version.",
+    "status": "What is protected, how fresh, what is wrong.",
+    "config": "Show, validate or locate the configuration.",
+    "doctor": "What is wrong with this machine.",
+}
+
+EXIT_CODES = """\b
+Exit codes: 0 done · 1 failed, or nothing matched · 2 wrong usage · 3 partly done
+10 no archive · 11 archive locked, or a daemon already runs · 20 stalled
+21 recipient unproven · 22 coverage gap · 70 bug · 78 bad configuration, or git too old
+130 interrupted"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"nbguard.cli.{cmd_name}_command")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", metavar="FILE", type=click.Path(), help="Use this configuration file.")
+@click.version_option(__version__, "--version", prog_name="nbguard")
+@click.pass_context
+def main(ctx: click.Context, config: str | None) -> None:
+    """A time machine for Jupyter notebooks that proves it is working.
+
+    NBGUARD_HOME=DIR keeps everything nbguard owns under DIR.
+    """
+    ctx.obj = Context.from_environment(config)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code; the one place that catches everything."""
+    refuse_windows()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(given))
+
+
+def _run(given: list[str]) -> int:
+    wants_json = "--json" in given
+    try:
+        answer = main.main(args=given, prog_name="nbguard", standalone_mode=False)
+        sys.stdout.flush()
+        return answer if isinstance(answer, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.UsageError as error:
+        return _fail(wants_json, "usage", error.format_message(), _usage_hint(error), 2)
+    except click.ClickException as error:
+        return _fail(wants_json, "failed", error.format_message(), "", 1)
+    except NbguardError as error:
+        return _fail(wants_json, error.code, error.message, error.hint, error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader of our stdout left (`| head`): not a fault; keep the interpreter from saying so at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
+    except Exception as error:  # noqa: BLE001 - the one catch-all: a bug is written down and reported as such
+        return _bug(wants_json, given, error)
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    return f"try `{error.ctx.command_path} --help`" if error.ctx is not None else "try `nbguard --help`"
+
+
+def _fail(wants_json: bool, code: str, message: str, hint: str, exit_code: int) -> int:
+    if wants_json:
+        sys.stderr.write(json.dumps({"code": code, "message": message, "hint": hint}) + "\n")
+        return exit_code
+    say(f"error: {message}")
+    if hint:
+        say("hint:  " + hint.replace("\n", "\n       "))
+    return exit_code
+
+
+def _bug(wants_json: bool, given: list[str], error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    fd, path = tempfile.mkstemp(prefix="nbguard-bug-", suffix=".log")
+    with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"nbguard {__version__}, Python {sys.version}\ncommand: {given[:1]}\n\n")
+        traceback.print_exception(error, file=file)
+    return _fail(wants_json, "bug", f"a bug in nbguard: {error!r}", f"please report it with {path}", 70)

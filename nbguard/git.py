@@ -1,0 +1,313 @@
+"""git, hermetic: a clean environment, our own configuration, none of the user's hooks, filters or signing.
+
+GitPython is imported here and nowhere else, and only for set-up, packing's process, maintenance and mirrors; reading
+goes through one plain `git cat-file --batch`. Facts: `git add` runs filters and global core.fsmonitor; `git commit`
+runs global core.hooksPath; GIT_DIR in the environment breaks Repo.init. None of these reaches a child started here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING
+
+from nbguard.errors import ArchiveTrouble, BadConfiguration
+
+if TYPE_CHECKING:
+    import git as gitpython
+
+OLDEST_GIT = (2, 36)
+
+ARCHIVE_CONFIGURATION: tuple[tuple[str, str], ...] = (
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.autocrlf", "false"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.logAllRefUpdates", "always"),
+    ("core.fsync", "all"),
+    ("core.compression", "1"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("fastimport.unpackLimit", "1"),
+    ("receive.denyDeletes", "true"),
+    ("receive.denyNonFastForwards", "true"),
+    ("receive.autogc", "false"),
+    ("transfer.fsckObjects", "true"),
+    ("pack.threads", "1"),
+    ("pack.windowMemory", "64m"),
+    ("pack.deltaCacheSize", "16m"),
+    ("core.bigFileThreshold", "64m"),
+)
+
+
+def hermetic_environment(home: str) -> dict[str, str]:
+    """The whole environment of a git child. ``home`` is a folder of ours, so that ~/.gitconfig is never read."""
+    return {
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+        "HOME": home,
+        "XDG_CONFIG_HOME": home,
+        "LC_ALL": "C",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_AUTHOR_NAME": "nbguard",
+        "GIT_AUTHOR_EMAIL": "nbguard@localhost",
+        "GIT_COMMITTER_NAME": "nbguard",
+        "GIT_COMMITTER_EMAIL": "nbguard@localhost",
+    }
+
+
+def find_git() -> str:
+    """The absolute path of git. Raises BadConfiguration."""
+    found = shutil.which("git")
+    if found is None:
+        raise BadConfiguration("git is not on PATH", hint="install git 2.36 or newer")
+    return found
+
+
+def git_version(executable: str) -> tuple[int, ...]:
+    """For example (2, 39, 5). Raises BadConfiguration."""
+    try:
+        answer = subprocess.run([executable, "version"], capture_output=True, text=True, timeout=30, check=True).stdout
+        return tuple(int(part) for part in answer.split()[2].split(".")[:3] if part.isdigit())
+    except (OSError, subprocess.SubprocessError, IndexError) as error:
+        raise BadConfiguration(f"{executable} does not answer: {error}", hint="reinstall git") from error
+
+
+def check_git() -> str:
+    """git's path, once it is known to be new enough. Raises BadConfiguration."""
+    executable = find_git()
+    version = git_version(executable)
+    if version < OLDEST_GIT:
+        raise BadConfiguration(
+            f"git {'.'.join(map(str, version))} is too old", hint="nbguard needs git 2.36 or newer (core.fsync)"
+        )
+    return executable
+
+
+class GitFolder:
+    """One bare repository and the hermetic ways to ask it things."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._environment = hermetic_environment(folder)
+        self._porcelain: gitpython.Git | None = None
+
+    def command(self, *arguments: str) -> list[str]:
+        """argv for a git child on this repository."""
+        # safe.directory: an archive brought back by rsync or root may have another owner ("dubious ownership").
+        return [find_git(), "-c", "safe.directory=*", f"--git-dir={self.folder}", *arguments]
+
+    def ask(self, *arguments: str, data: bytes | None = None, timeout_seconds: float = 600.0) -> bytes:
+        """Run a reading command with a plain child and return its stdout. Raises ArchiveTrouble."""
+        try:
+            done = subprocess.run(
+                self.command(*arguments),
+                input=data,
+                capture_output=True,
+                env=self._environment,
+                timeout=timeout_seconds,
+                check=False,
+                cwd="/",
+                **({} if data is not None else {"stdin": subprocess.DEVNULL}),  # type: ignore[call-overload]
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ArchiveTrouble(f"git {arguments[0]} did not finish in {timeout_seconds:.0f} s") from error
+        if done.returncode != 0:
+            raise self._refused(arguments, done.returncode, done.stderr)
+        return bytes(done.stdout)
+
+    def lines(self, *arguments: str, separator: bytes) -> Iterator[bytes]:
+        """Stream a reading command's stdout, split at ``separator``. Raises ArchiveTrouble at the end."""
+        with subprocess.Popen(
+            self.command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment,
+            cwd="/",
+        ) as child:
+            assert child.stdout is not None and child.stderr is not None
+            rest = b""
+            while chunk := child.stdout.read(1 << 20):
+                *whole, rest = (rest + chunk).split(separator)
+                yield from whole
+            if rest.strip():
+                yield rest
+            stderr = child.stderr.read()
+        if child.returncode != 0:
+            raise self._refused(arguments, child.returncode, stderr)
+
+    def run(self, *arguments: str, timeout_seconds: float = 3600.0) -> str:
+        """Run a writing command (set-up, maintenance, mirrors) through GitPython. Raises ArchiveTrouble."""
+        import git as gitpython
+
+        try:
+            answer = self.porcelain().execute(
+                self.command(*arguments),
+                env=self._environment,
+                stdin=None,
+                kill_after_timeout=timeout_seconds,
+                universal_newlines=False,
+            )
+        except gitpython.GitCommandError as error:
+            raise self._refused(arguments, _status(error.status), str(error.stderr).encode()) from error
+        return answer if isinstance(answer, str) else str(answer)
+
+    def start(self, *arguments: str, inherit: Sequence[int] = ()) -> Child:
+        """Start a writing child with pipes (packing), through GitPython; ``inherit`` are descriptors it keeps."""
+        process = self.porcelain().execute(
+            self.command(*arguments),
+            env=self._environment,
+            as_process=True,
+            istream=subprocess.PIPE,
+            pass_fds=tuple(inherit),
+            start_new_session=True,
+        )
+        if process.proc is None:
+            raise ArchiveTrouble(f"git {arguments[0]} did not start")
+        return Child(process.proc)
+
+    def porcelain(self) -> gitpython.Git:
+        """GitPython's command runner, imported at first use."""
+        if self._porcelain is None:
+            # GitPython copies os.environ into every child: nothing called GIT_* may be in it.
+            for name in [name for name in os.environ if name.startswith("GIT_")]:
+                del os.environ[name]
+            os.environ["GIT_PYTHON_REFRESH"] = "quiet"
+            import git as gitpython
+
+            gitpython.refresh(find_git())
+            self._porcelain = gitpython.Git("/")
+        return self._porcelain
+
+    def cat_file(self) -> CatFile:
+        """A reader of objects that stays open."""
+        return CatFile(self.command("cat-file", "--batch"), self._environment)
+
+    def tip(self, ref: str = "refs/heads/main") -> str | None:
+        """The commit a ref names, read without a process where it is a loose ref; None when there is none."""
+        try:
+            with open(os.path.join(self.folder, ref), encoding="ascii") as file:
+                found = file.read().strip()
+            if len(found) in (40, 64):
+                return found
+        except (OSError, UnicodeDecodeError):
+            pass
+        try:
+            with open(os.path.join(self.folder, "packed-refs"), encoding="ascii", errors="replace") as file:
+                for line in file:
+                    commit, _, name = line.strip().partition(" ")
+                    if name == ref:
+                        return commit
+        except OSError:
+            pass
+        return None
+
+    @staticmethod
+    def _refused(arguments: Sequence[str], status: int, stderr: bytes) -> ArchiveTrouble:
+        said = stderr.decode("utf-8", "replace").strip()[-600:] or "nothing"
+        return ArchiveTrouble(
+            f"git {arguments[0]} ended with {status}: {said}", hint="see `nbguard doctor`; drafts stay in the spool"
+        )
+
+
+def _status(status: object) -> int:
+    return status if isinstance(status, int) else 1
+
+
+class Child:
+    """A git child that reads our stdin."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def finish(self, timeout_seconds: float = 600.0) -> tuple[int, str]:
+        """Close its stdin, wait, and return (exit status, what it said on stderr)."""
+        process = self._process
+        try:
+            _, stderr = process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -9, "it did not finish in time"
+        except BrokenPipeError:
+            process.wait()
+            stderr = process.stderr.read() if process.stderr else b""
+        return process.returncode, (stderr or b"").decode("utf-8", "replace").strip()
+
+    def kill(self) -> None:
+        """End it now and reap it."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    pass
+
+
+class CatFile:
+    """One `git cat-file --batch` kept open: names in, objects out."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
+        )
+
+    def read(self, name: bytes) -> bytes:
+        """The object called ``name`` (``<commit>:<path>``, no newline in it). Raises ArchiveTrouble when missing."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        try:
+            stdin.write(name + b"\n")
+            stdin.flush()
+            header = stdout.readline()
+            fields = header.split()
+            if len(fields) != 3 or not fields[2].isdigit():
+                said = header.decode("utf-8", "replace").strip() or "git cat-file ended"
+                raise ArchiveTrouble(
+                    f"the archive has no {name.decode('utf-8', 'replace')}: {said}", hint="see `nbguard doctor`"
+                )
+            data = stdout.read(int(fields[2]))
+            stdout.read(1)
+        except OSError as error:
+            raise ArchiveTrouble(f"git cat-file ended: {error}", hint="see `nbguard doctor`") from error
+        if len(data) != int(fields[2]):
+            raise ArchiveTrouble("git cat-file ended in the middle of an object", hint="see `nbguard doctor`")
+        return data
+
+    def close(self) -> None:
+        """End the child."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    pass
+        self._process.wait()
+
+    def __enter__(self) -> CatFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

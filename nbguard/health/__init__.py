@@ -1,0 +1,1 @@
+"""Vouch: facts about protection, and the verdict they add up to."""

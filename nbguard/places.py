@@ -1,0 +1,107 @@
+"""Where our own files live; the only place that asks platformdirs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+
+from nbguard.errors import Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Absolute paths of everything we own. ``home`` is NBGUARD_HOME, or None."""
+
+    home: str | None
+    config: str
+    archive: str
+    spool: str
+    state: str
+    emergency: str
+
+    @property
+    def catalog(self) -> str:
+        return os.path.join(self.state, "catalog.sqlite")
+
+    @property
+    def heartbeat(self) -> str:
+        return os.path.join(self.state, "heartbeat.json")
+
+    @property
+    def daemon_lock(self) -> str:
+        return os.path.join(self.state, "daemon.lock")
+
+    @property
+    def archive_marker(self) -> str:
+        """Exists once an archive was made here; holds the archive id."""
+        return os.path.join(self.state, "archive-made")
+
+    @property
+    def restores(self) -> str:
+        """One JSON line per restore in place: what `undo` reads."""
+        return os.path.join(self.state, "restores.jsonl")
+
+    @property
+    def log_file(self) -> str:
+        return os.path.join(self.state, "nbguard.log")
+
+    def own_folders(self) -> tuple[str, ...]:
+        """Folders that are never watched."""
+        return (self.archive, self.spool, self.state, self.emergency, *((self.home,) if self.home else ()))
+
+
+def find_places(*, home: str | None, config: str | None = None) -> Places:
+    """Places for this user: under ``home`` (NBGUARD_HOME) if given, else where the platform keeps such things."""
+    if home:
+        base = os.path.abspath(os.path.expanduser(home))
+        found = Places(
+            home=base,
+            config=os.path.join(base, "config.toml"),
+            archive=os.path.join(base, "archive.git"),
+            spool=os.path.join(base, "spool"),
+            state=os.path.join(base, "state"),
+            emergency=os.path.join(base, "emergency"),
+        )
+    else:
+        import platformdirs
+
+        data = platformdirs.user_data_dir("nbguard", appauthor=False)
+        state = platformdirs.user_state_dir("nbguard", appauthor=False)
+        found = Places(
+            home=None,
+            config=os.path.join(platformdirs.user_config_dir("nbguard", appauthor=False), "config.toml"),
+            archive=os.path.join(data, "archive.git"),
+            spool=os.path.join(data, "spool"),
+            state=state,
+            emergency="",
+        )
+        found = replace(found, emergency=_outside_home(found))
+    return replace(found, config=os.path.abspath(config)) if config else found
+
+
+def _outside_home(places: Places) -> str:
+    """/var/tmp/nbguard-UID-ARCHIVEID: survives a wiped HOME; the archive id keeps two archives apart."""
+    try:
+        with open(places.archive_marker, encoding="ascii") as file:
+            archive_id = file.read().strip()[:12]
+    except OSError:
+        archive_id = "new"
+    base = "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()
+    return os.path.join(base, f"nbguard-{os.getuid()}-{archive_id}")
+
+
+def check_private(folder: str) -> None:
+    """Refuse a folder of ours that somebody else could have prepared: not ours, a symlink, or open to others."""
+    status = os.lstat(folder)
+    wrong = (
+        "is a symlink"
+        if (status.st_mode & 0o170000) == 0o120000
+        else "belongs to another user"
+        if status.st_uid != os.getuid()
+        else "can be read by others"
+        if status.st_mode & 0o077
+        else ""
+    )
+    if wrong:
+        raise Refused(f"{folder} {wrong}", hint="move it away; nbguard makes its own, readable by you alone")

@@ -1,0 +1,78 @@
+"""What one room needs of another. Rooms never import rooms; app.py hands these over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from nbguard.model import Draft, DraftKind, Head, Moment, NotebookEntry, Signature, Trigger, Version
+
+
+class DraftStore(Protocol):
+    """The spool as capture sees it. ``keep`` returns only when the draft is durable."""
+
+    def moment(self) -> Moment:
+        """A new place in the order of observation; take it before the read."""
+
+    def keep(self, draft: Draft, data: bytes) -> Draft:
+        """Make a draft durable. Raises StorageTrouble."""
+
+    def keep_stream(self, draft: Draft, fd: int) -> Draft:
+        """As keep, copying from an open file; returns the draft with its size and sha256. Raises StorageTrouble."""
+
+    def draft(
+        self,
+        *,
+        kind: DraftKind,
+        path: str,
+        moment: Moment,
+        trigger: Trigger,
+        root: str,
+        size: int = 0,
+        sha256: str | None = None,
+        signature: Signature | None = None,
+        tip: bool = True,
+        renamed_from: str | None = None,
+        about: str | None = None,
+        observed_at: datetime | None = None,
+    ) -> Draft:
+        """Mint a draft: a fresh id, this boot, this installation, the time now (unless ``observed_at``)."""
+
+
+class Library(Protocol):
+    """Everything kept, for reading: spool and archive alike."""
+
+    def entries(self, *, deleted: bool) -> list[NotebookEntry]:
+        """Notebooks that exist (or, with ``deleted``, only those that do not), newest change first."""
+
+    def named(self, path: str) -> list[tuple[str, str]]:
+        """(path, notebook) for each notebook that is, or once was, exactly at ``path``; the present one first."""
+
+    def ending(self, tail: str) -> list[tuple[str, str]]:
+        """(path, notebook) for each notebook whose latest path ends with ``/`` + ``tail``."""
+
+    def log(self, notebook: str) -> list[Version]:
+        """All versions of one lineage, newest first."""
+
+    def version(self, version_id: str) -> Version | None:
+        """One version by its whole id."""
+
+    def everything_at(self, when: datetime) -> list[Version]:
+        """For each path that held a notebook at ``when``: its newest version not later (no tombstones)."""
+
+    def read(self, version: Version) -> bytes:
+        """The exact bytes, checked against sha256. Raises ArchiveTrouble, NothingMatched for a tombstone."""
+
+
+class HeadSource(Protocol):
+    """Where the daemon's memory of every path comes from at start."""
+
+    def heads(self) -> Sequence[Head]: ...
+
+
+Keep = Callable[[str, Trigger], Version]
+"""Keep one path now and return its version (also when these bytes were already kept). Raises NbguardError."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while a person waits; total 0 means unknown."""

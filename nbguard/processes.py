@@ -1,0 +1,35 @@
+"""What we must know about processes and this machine's run: the boot, who is alive, who we are."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot (32 hex digits). On systems without one, the boot's second."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip().replace("-", "")
+    except OSError:
+        import psutil
+
+        return f"boot{int(psutil.boot_time()):d}"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of that number exists (also another user's)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def refuse_windows() -> None:
+    """Windows has neither the file semantics nor the tests; say so instead of half working."""
+    if sys.platform == "win32":
+        sys.stderr.write("error: nbguard runs on Linux and macOS; on Windows use it inside WSL\n")
+        raise SystemExit(1)

@@ -1,0 +1,1 @@
+"""Return: choosing, showing and restoring versions."""

@@ -1,0 +1,1 @@
+"""Install: setting up, and running in the background."""

@@ -1,0 +1,1 @@
+"""Notice: what tells us that a notebook may have changed."""
