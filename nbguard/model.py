@@ -224,7 +224,11 @@ class RootReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What a running daemon writes about itself every few seconds; a hint, never a proof."""
+    """What a running daemon writes about itself every few seconds; a hint, never a proof.
+
+    ``beat_monotonic`` (seconds, None when unknown) stands still while the machine sleeps, as ``beat_boottime_ns`` does
+    not: the two together tell a hung daemon from a laptop that has just woken.
+    """
 
     pid: int
     boot: str
@@ -237,3 +241,4 @@ class Heartbeat:
     stopped: bool = False
     kept: int = 0
     missed_events: int = 0
+    beat_monotonic: float | None = None

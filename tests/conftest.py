@@ -29,8 +29,24 @@ _ALLOWED = tuple(
     )
 )
 _WATCHED_EVENTS = frozenset(
-    "open os.listdir os.scandir os.mkdir os.rename os.remove os.rmdir os.link os.symlink os.truncate os.chmod os.utime "
-    "shutil.rmtree shutil.move shutil.copyfile sqlite3.connect".split()
+    {
+        "open",
+        "os.chmod",
+        "os.link",
+        "os.listdir",
+        "os.mkdir",
+        "os.remove",
+        "os.rename",
+        "os.rmdir",
+        "os.scandir",
+        "os.symlink",
+        "os.truncate",
+        "os.utime",
+        "shutil.copyfile",
+        "shutil.move",
+        "shutil.rmtree",
+        "sqlite3.connect",
+    }
 )
 _state = {"guarding": False}
 
@@ -50,7 +66,7 @@ def _forbid_the_real_home(event: str, arguments: tuple[object, ...]) -> None:
             raise RealHomeTouched(f"{event} {path}: tests work under tmp_path")
 
 
-if REAL_HOME != os.sep:
+if os.sep != REAL_HOME:
     sys.addaudithook(_forbid_the_real_home)
 
 

@@ -1,0 +1,30 @@
+"""`nbguard status`: what is protected, how fresh, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from nbguard.cli.context import Context
+from nbguard.cli.output import clean, print_json
+
+
+@click.command()
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(context: Context, as_object: bool) -> int:
+    """What is protected, how fresh, what is wrong and what to do.
+
+    Exit codes: 0 protected (also when something needs a look), 20 stalled, 22 a notebook in scope is not protected.
+    """
+    from nbguard import app
+    from nbguard.health import status
+
+    report = status.look(app.health_sources(context))
+    if as_object:
+        print_json(status.as_json(report))
+    else:
+        for line in status.as_lines(report):
+            sys.stdout.write(clean(line) + "\n")
+    return report.verdict.exit_code

@@ -1,0 +1,173 @@
+"""Status: the facts and their verdict, as JSON for programs and as lines for people."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from nbguard.clock import iso
+from nbguard.health.facts import Facts
+from nbguard.health.gather import Sources, allowances, gather
+from nbguard.health.verdict import State, Verdict, assess
+from nbguard.model import Problem, RootReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What `nbguard status` says."""
+
+    facts: Facts
+    verdict: Verdict
+    slow_interval_seconds: float
+    slow_over_bytes: int
+
+
+def look(sources: Sources) -> Report:
+    """Gather the facts and judge them."""
+    allowed = allowances(sources.settings)
+    facts = gather(sources)
+    return Report(
+        facts=facts,
+        verdict=assess(facts, allowed),
+        slow_interval_seconds=allowed.slow_interval_seconds,
+        slow_over_bytes=allowed.slow_over_bytes,
+    )
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """The object of the contract; ``watching`` and ``notes`` are ours."""
+    facts, verdict = report.facts, report.verdict
+    beat = facts.daemon.heartbeat
+    return {
+        "state": str(verdict.state),
+        "daemon": {
+            "running": verdict.running,
+            "pid": beat.pid if beat is not None and verdict.running else None,
+            "since": iso(beat.since) if beat is not None and verdict.running else None,
+            "heartbeat_age_seconds": _rounded(facts.daemon.age_seconds),
+        },
+        "roots": [_readable(root.path) for root in facts.roots],
+        "notebooks": facts.notebooks,
+        "protected": verdict.protected,
+        "oldest_unprotected_seconds": _rounded(verdict.oldest_unprotected_seconds),
+        "spool": {
+            "drafts": facts.spool.drafts,
+            "bytes": facts.spool.bytes,
+            "oldest_seconds": _rounded(facts.spool.oldest_seconds),
+        },
+        "channels": [],
+        "mirrors": [],
+        "problems": [_problem(problem) for problem in verdict.problems],
+        "watching": [_watching(root) for root in _reports(report)],
+        "notes": list(_notes(report)),
+    }
+
+
+def as_lines(report: Report) -> Iterator[str]:
+    """What is protected, how fresh, what is wrong, what to do."""
+    facts, verdict = report.facts, report.verdict
+    yield _headline(verdict)
+    yield f"  {_protection(facts, verdict)}"
+    yield f"  {_daemon_line(report)}"
+    spool = facts.spool
+    if spool.drafts:
+        oldest = f", the oldest for {spool.oldest_seconds:.0f} s" if spool.oldest_seconds is not None else ""
+        yield f"  {_count(spool.drafts, 'version')} durable and waiting to be packed{oldest}"
+    reports = {root.path: root for root in _reports(report)}
+    for fact in facts.roots:
+        known = reports.get(fact.path)
+        how = f" ({known.mode}{': ' + known.note if known.note else ''})" if known is not None else ""
+        yield f"  watched: {_readable(fact.path)}{how}"
+    for note in _notes(report):
+        yield f"  note: {note}"
+    for problem in verdict.problems:
+        subject = f"{_readable(problem.subject)}: " if problem.subject else ""
+        yield f"problem: {problem.code}: {subject}{problem.message}"
+        if problem.hint:
+            yield f"hint:    {problem.hint}"
+
+
+def _headline(verdict: Verdict) -> str:
+    if verdict.state is State.STALLED:
+        return "STALLED: protection has stopped"
+    if verdict.exit_code:
+        return "GAP: not every notebook is protected"
+    return "ok" if verdict.state is State.OK else "ok, but something needs a look"
+
+
+def _protection(facts: Facts, verdict: Verdict) -> str:
+    if not facts.roots:
+        return "no folder is watched"
+    if facts.unread:
+        return f"{_count(facts.notebooks, 'notebook')} on disk; cannot tell how many are protected"
+    if not facts.unprotected:
+        return f"{_count(facts.notebooks, 'notebook')}, all kept as they are on disk"
+    oldest = verdict.oldest_unprotected_seconds or 0.0
+    return (
+        f"{verdict.protected} of {_count(facts.notebooks, 'notebook')} kept as they are on disk; "
+        f"the oldest change that is not: {oldest:.0f} s ago"
+    )
+
+
+def _daemon_line(report: Report) -> str:
+    beat = report.facts.daemon.heartbeat
+    if beat is None or not report.verdict.running:
+        return "the daemon is not running"
+    since = beat.since.astimezone().isoformat(sep=" ", timespec="seconds")
+    return f"the daemon runs since {since} (process {beat.pid}); {_count(beat.kept, 'version')} kept since then"
+
+
+def _notes(report: Report) -> Iterator[str]:
+    slow = report.facts.slow
+    if slow:
+        yield (
+            f"{_count(len(slow), 'notebook')} over {report.slow_over_bytes / 1e6:,.0f} MB: at most one version per "
+            f"{report.slow_interval_seconds / 60:g} minutes, and the last quiet state"
+        )
+
+
+def _reports(report: Report) -> tuple[RootReport, ...]:
+    beat = report.facts.daemon.heartbeat
+    return beat.roots if beat is not None and report.verdict.running else ()
+
+
+def _watching(root: RootReport) -> dict[str, object]:
+    return {
+        **_path_fields(root.path),
+        "mode": root.mode,
+        "notebooks": root.notebooks,
+        "watches": root.watches,
+        "last_sweep_at": iso(root.last_sweep_at) if root.last_sweep_at is not None else None,
+        "note": root.note,
+    }
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "hint": problem.hint,
+        "since": iso(problem.since),
+        "subject": _readable(problem.subject),
+    }
+
+
+def _path_fields(path: str) -> Mapping[str, str]:
+    readable = _readable(path)
+    if readable == path:
+        return {"path": path}
+    return {"path": readable, "path_b64": b64encode(os.fsencode(path)).decode("ascii")}
+
+
+def _readable(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
