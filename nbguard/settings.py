@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from nbguard.errors import BadConfiguration
 
@@ -68,6 +70,9 @@ def load_settings(path: str) -> Settings | None:
         with open(path, "rb") as file:
             raw = file.read()
     except FileNotFoundError:
+        if os.path.islink(path):
+            hint = "mount what it points to, or remove the link"
+            raise BadConfiguration(f"{path} is a link to nothing", hint=hint) from None
         return None
     except OSError as error:
         raise BadConfiguration(f"cannot read {path}: {error.strerror}", hint="check its permissions") from error
@@ -75,12 +80,21 @@ def load_settings(path: str) -> Settings | None:
 
 
 def parse_settings(raw: bytes, path: str) -> Settings:
-    """Settings from TOML bytes; ``path`` is for messages and for relative roots. Raises BadConfiguration."""
+    """Settings from TOML bytes; ``path`` is for messages. Raises BadConfiguration with file, line and hint."""
+    hint = "run `nbguard config validate` after mending it"
     try:
         text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise BadConfiguration(f"{path}:{line}: the file is not UTF-8", hint=hint) from error
+    try:
         table = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadConfiguration(f"{path}: {error}", hint="run `nbguard config validate` after mending it") from error
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column \d+\)$", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise BadConfiguration(f"{path}:{line}: {str(error).split(' (at ')[0]}", hint=hint) from error
+    except RecursionError as error:
+        raise BadConfiguration(f"{path}: nested too deeply", hint=hint) from error
     return _Reader(text, path).settings(table)
 
 
@@ -88,18 +102,18 @@ class _Reader:
     """Turns one parsed TOML table into Settings, naming the line of whatever is wrong."""
 
     def __init__(self, text: str, path: str) -> None:
-        self._lines = text.splitlines()
+        self._lines = text.split("\n")
         self._path = path
 
     def settings(self, table: dict[str, object]) -> Settings:
         known = {item.name for item in fields(Settings)} | {"schema"}
-        self._only(table, known)
+        self._only(table, known, "")
         if "schema" not in table:
-            raise BadConfiguration(f"{self._path}: no schema", hint=f"add the line `schema = {SCHEMA}` at the top")
-        if table["schema"] != SCHEMA:
+            raise BadConfiguration(f"{self._path}:1: no schema", hint=f"add the line `schema = {SCHEMA}` at the top")
+        if table["schema"] != SCHEMA or isinstance(table["schema"], bool):
             raise self._wrong("schema", f"is {table['schema']!r}, this nbguard reads {SCHEMA}")
         return Settings(
-            roots=tuple(self._folder(item) for item in self._strings(table, "roots")),
+            roots=tuple(dict.fromkeys(self._folder(item) for item in self._strings(table, "roots"))),
             ignore=self._patterns(table),
             archive=self._optional_folder(table, "archive"),
             emergency=self._optional_folder(table, "emergency"),
@@ -108,21 +122,29 @@ class _Reader:
             packing=self._numbers(table, "packing", Packing()),
         )
 
-    def _line(self, key: str) -> str:
+    def _line(self, key: str, section: str) -> str:
+        """Where ``key`` stands, counting only lines under the header of its section ("" is the top)."""
+        inside, header = "", re.compile(r"\s*\[+\s*([^\]]*?)\s*\]")
+        named = re.compile(rf"""\s*(["']?){re.escape(key)}\1\s*[.=]""")
         for number, line in enumerate(self._lines, 1):
-            if line.split("#")[0].split("=")[0].strip().strip('"[]') == key:
+            if found := header.match(line):
+                inside = found[1].strip("\"'")
+                if not section and inside.split(".")[0].strip("\"' ") == key:
+                    return f"{self._path}:{number}"
+            elif inside == section and named.match(line):
                 return f"{self._path}:{number}"
-        return self._path
+        return self._path if not section else self._line(section, "")
 
-    def _wrong(self, key: str, what: str, hint: str = "") -> BadConfiguration:
-        return BadConfiguration(f"{self._line(key)}: {key} {what}", hint=hint or "see docs/configuration.md")
+    def _wrong(self, key: str, what: str, hint: str = "", section: str = "") -> BadConfiguration:
+        hint = hint or "docs/configuration.md lists every key"
+        return BadConfiguration(f"{self._line(key, section)}: {key} {what}", hint=hint)
 
-    def _only(self, table: dict[str, object], known: set[str]) -> None:
+    def _only(self, table: dict[str, object], known: set[str], section: str) -> None:
         for key in table:
             if key not in known:
                 near = get_close_matches(key, known, n=1)
                 hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(known))}"
-                raise self._wrong(key, "is not a known key", hint)
+                raise self._wrong(key, "is not a known key", hint, section)
 
     def _strings(self, table: dict[str, object], key: str) -> tuple[str, ...]:
         value = table.get(key, [])
@@ -143,16 +165,16 @@ class _Reader:
 
     def _folder(self, value: str) -> str:
         expanded = os.path.expanduser(value)
-        if not os.path.isabs(expanded):
-            raise self._wrong("roots", f"holds {value!r}, which is not absolute", "write it from / or ~")
+        if not os.path.isabs(expanded) or "\0" in expanded:
+            raise self._wrong("roots", f"holds {value!r}, which is not an absolute path", "write it from / or ~")
         return os.path.normpath(expanded)
 
     def _optional_folder(self, table: dict[str, object], key: str) -> str | None:
         value = table.get(key)
         if value is None:
             return None
-        if not isinstance(value, str) or not os.path.isabs(os.path.expanduser(value)):
-            raise self._wrong(key, "must be an absolute path")
+        if not isinstance(value, str) or "\0" in value or not os.path.isabs(os.path.expanduser(value)):
+            raise self._wrong(key, "must be an absolute path", f'for example: {key} = "~/kept"')
         return os.path.normpath(os.path.expanduser(value))
 
     def _numbers(self, table: dict[str, object], key: str, default: _Numbers) -> _Numbers:
@@ -160,12 +182,70 @@ class _Reader:
         if not isinstance(value, dict):
             raise self._wrong(key, f"must be a table: [{key}]")
         known = {item.name: getattr(default, item.name) for item in fields(default)}
-        self._only(value, set(known))
+        self._only(value, set(known), key)
+        numbers: dict[str, Any] = {}  # each of its field's own type, as checked here
         for name, number in value.items():
             whole = isinstance(known[name], int)
-            if isinstance(number, bool) or not isinstance(number, int if whole else (int, float)) or number <= 0:
-                raise self._wrong(name, f"must be a {'whole ' if whole else ''}number above 0")
-        return replace(default, **value)
+            right = isinstance(number, int if whole else (int, float)) and not isinstance(number, bool)
+            if not right or not math.isfinite(number) or number <= 0:
+                raise self._wrong(name, f"must be a {'whole ' if whole else ''}number above 0", section=key)
+            numbers[name] = int(number) if whole else float(number)
+        return replace(default, **numbers)
+
+
+def as_table(settings: Settings) -> dict[str, object]:
+    """Every setting, also those left at their defaults, as plain values."""
+    table: dict[str, object] = {"schema": SCHEMA, "roots": list(settings.roots), "ignore": list(settings.ignore)}
+    for name in ("archive", "emergency"):
+        if (folder := getattr(settings, name)) is not None:
+            table[name] = folder
+    for name in ("limits", "intervals", "packing"):
+        numbers = getattr(settings, name)
+        table[name] = {item.name: getattr(numbers, item.name) for item in fields(numbers)}
+    return table
+
+
+def as_toml(settings: Settings) -> str:
+    """Every setting as TOML; parse_settings reads it back to the same. Raises BadConfiguration (path not UTF-8)."""
+    top, tables = [], []
+    for name, value in as_table(settings).items():
+        if isinstance(value, dict):
+            tables += ["", f"[{name}]", *(f"{key} = {number!r}" for key, number in value.items())]
+        elif isinstance(value, list):
+            top.append(f"{name} = [{', '.join(_quoted(item) for item in value)}]")
+        else:
+            top.append(f"{name} = {_quoted(value) if isinstance(value, str) else value}")
+    return "\n".join([*top, *tables]) + "\n"
+
+
+def with_roots(raw: bytes, path: str, added: tuple[str, ...]) -> bytes:
+    """A configuration's bytes with more roots in it, everything else (comments too) left as it stands.
+
+    Raises BadConfiguration when the file cannot be read, or is laid out so that we had rather not touch it.
+    """
+    before = parse_settings(raw, path)
+    new = tuple(root for root in dict.fromkeys(added) if root not in before.roots)
+    if not new:
+        return raw
+    text = raw.decode("utf-8")
+    lines = "".join(f"\n  {_quoted(root)}," for root in new)
+    header = re.search(r"(?m)^\s*\[", text)
+    top = text[: header.start()] if header else text
+    found = re.search(r"""(?m)^[ \t]*(["']?)roots\1[ \t]*=[ \t]*\[""", text)
+    if found is None:
+        after = top.rstrip()
+        changed = f"{after}\n\nroots = [{lines}\n]\n{text[len(after) :]}"
+    else:
+        changed = text[: found.end()] + lines + text[found.end() :]
+    result = changed.encode("utf-8")
+    hint = f"add them by hand to `roots`: {', '.join(new)}"
+    try:
+        after_all = parse_settings(result, path)
+    except BadConfiguration as error:
+        raise BadConfiguration(f"{path}: cannot add folders to it ({error.message})", hint=hint) from error
+    if after_all != replace(before, roots=after_all.roots) or set(after_all.roots) != {*before.roots, *new}:
+        raise BadConfiguration(f"{path}: cannot add folders to it safely", hint=hint)
+    return result
 
 
 def minimal_configuration(roots: tuple[str, ...], ignore: tuple[str, ...] = ()) -> bytes:
