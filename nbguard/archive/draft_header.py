@@ -1,0 +1,126 @@
+"""The header line of a draft: JSON, ``v: 1``; names that are not UTF-8 as base64 beside a null."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from base64 import b64decode, b64encode
+
+from nbguard.clock import from_iso, iso
+from nbguard.errors import ArchiveTrouble
+from nbguard.model import Draft, DraftKind, Moment, Signature, Trigger
+
+FORMAT = 1
+_LONGEST_HEADER = 1 << 20
+
+
+def header_of(draft: Draft) -> bytes:
+    """One line of ASCII JSON, without the newline."""
+    signature = draft.signature
+    fields: dict[str, object] = {
+        "v": FORMAT,
+        "id": draft.id,
+        "kind": draft.kind,
+        **_name("path", draft.path),
+        "moment": str(draft.moment),
+        "boot": draft.boot,
+        "observed_at": iso(draft.observed_at),
+        "trigger": draft.trigger,
+        **_name("root", draft.root),
+        "install": draft.install,
+        "bytes": draft.size,
+        "sha256": draft.sha256,
+        "stat": signature
+        and (signature.device, signature.inode, signature.size, signature.mtime_ns, signature.ctime_ns),
+    }
+    if not draft.tip:
+        fields["tip"] = False
+    if draft.renamed_from is not None:
+        fields.update(_name("renamed_from", draft.renamed_from))
+    if draft.about is not None:
+        fields["about"] = draft.about
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def draft_of(line: bytes) -> Draft:
+    """The reverse of :func:`header_of`. Raises ArchiveTrouble."""
+    try:
+        fields = json.loads(line)
+        if fields["v"] > FORMAT:
+            raise ArchiveTrouble(
+                f"a draft has format {fields['v']}, this nbguard reads {FORMAT}", hint="update nbguard; nothing is lost"
+            )
+        stat = fields.get("stat")
+        return Draft(
+            id=fields["id"],
+            kind=DraftKind(fields["kind"]),
+            path=_named(fields, "path") or "/",
+            moment=Moment.parse(fields["moment"]),
+            boot=fields["boot"],
+            observed_at=from_iso(fields["observed_at"]),
+            trigger=Trigger(fields["trigger"]),
+            root=_named(fields, "root") or "/",
+            install=fields["install"],
+            size=fields["bytes"],
+            sha256=fields["sha256"],
+            signature=Signature(*stat) if stat else None,
+            tip=fields.get("tip", True),
+            renamed_from=_named(fields, "renamed_from"),
+            about=fields.get("about"),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArchiveTrouble(f"a draft's header is not readable: {error!r}", hint="see `nbguard doctor`") from error
+
+
+def file_name(draft: Draft) -> str:
+    """A name that sorts by the order of observation and ends with the id."""
+    return f"{draft.moment.sortable().hex()}-{draft.id}"
+
+
+class OpenDraft:
+    """A draft in the spool: its header, and its bytes. Raises FileNotFoundError when it was packed meanwhile."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by close(); the object is the context manager
+        line = self._file.readline(_LONGEST_HEADER)
+        if not line.endswith(b"\n"):
+            self._file.close()
+            raise ArchiveTrouble(f"{path} is not a draft", hint="see `nbguard doctor`")
+        self.draft = draft_of(line)
+        self.offset = len(line)
+
+    def data(self) -> bytes:
+        """The notebook's bytes, checked against the header. Raises ArchiveTrouble."""
+        self._file.seek(self.offset)
+        data = self._file.read()
+        if self.draft.sha256 is not None and hashlib.sha256(data).hexdigest() != self.draft.sha256:
+            raise ArchiveTrouble(
+                f"draft {self.draft.id} does not hold what was kept", hint="check the disk; see `nbguard doctor`"
+            )
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> OpenDraft:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _name(key: str, path: str) -> dict[str, str | None]:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return {key: None, f"{key}_b64": b64encode(os.fsencode(path)).decode("ascii")}
+    return {key: path}
+
+
+def _named(fields: dict[str, object], key: str) -> str | None:
+    plain = fields.get(key)
+    if isinstance(plain, str):
+        return plain
+    encoded = fields.get(f"{key}_b64")
+    return os.fsdecode(b64decode(encoded)) if isinstance(encoded, str) else None

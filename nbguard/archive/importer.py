@@ -1,0 +1,118 @@
+"""The first versions of many notebooks at once: straight into the archive, one commit and one fsync for hundreds.
+
+Each group is protected (durable, committed, read back, in the catalog) when its callback runs; the newest notebooks
+come first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+
+from nbguard.archive.catalog import Catalog
+from nbguard.archive.committing import Committing
+from nbguard.archive.folding import Folder, Reading, check_descent
+from nbguard.archive.readback import verify
+from nbguard.archive.repository import Archive
+from nbguard.archive.spool import Reserve
+from nbguard.durable import FileLock, free_space
+from nbguard.errors import ArchiveTrouble, StorageTrouble, storage_trouble
+from nbguard.model import Draft, Measure, Version
+
+_FIRST_GROUP = 50
+_GROUP = 1000
+_GROUP_BYTES = 48_000_000
+
+MeasureBytes = Callable[[bytes], Measure | None]
+
+
+class Importer:
+    """Imports drafts with their bytes into one archive. Use it from one thread."""
+
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        catalog: Catalog,
+        folder: Folder,
+        measure: MeasureBytes,
+        reserve: Reserve | None = None,
+    ) -> None:
+        self._archive = archive
+        self._catalog = catalog
+        self._folder = folder
+        self._measure = measure
+        self._reserve = reserve or Reserve()
+
+    def import_all(
+        self, drafts: Iterable[tuple[Draft, bytes]], protected: Callable[[list[tuple[Draft, Version]]], None]
+    ) -> int:
+        """Import in groups, in the order given; calls ``protected`` after each. Returns how many versions.
+
+        Raises Busy, NoArchive, ArchiveTrouble, StorageTrouble; groups that were called back stay protected.
+        """
+        count = size = 0
+        group: list[tuple[Draft, bytes]] = []
+        limit = _FIRST_GROUP
+        for draft, data in drafts:
+            group.append((draft, data))
+            size += len(data)
+            if len(group) >= limit or size >= _GROUP_BYTES:
+                protected(self._import_group(group))
+                count, size, limit, group = count + len(group), 0, _GROUP, []
+        if group:
+            protected(self._import_group(group))
+        return count + len(group)
+
+    def _import_group(self, group: list[tuple[Draft, bytes]]) -> list[tuple[Draft, Version]]:
+        self._archive.require()
+        try:
+            with FileLock(self._archive.lock_path) as lock:
+                self._archive.remove_stale_locks()
+                check_descent(self._archive, self._archive.verified_tip(), self._archive.tip())
+                self._folder.catch_up()
+                self._check_room(sum(len(data) for _, data in group))
+                return self._commit_group(group, lock.fd) if group else []
+        except OSError as error:
+            raise storage_trouble(error, "cannot import") from error
+
+    def _commit_group(self, group: list[tuple[Draft, bytes]], lock_fd: int) -> list[tuple[Draft, Version]]:
+        """The catalog's rows and the commit appear together: the rows wait in a transaction for the read-back."""
+        self._catalog.begin()
+        try:
+            versions = [self._folder.add(draft, Reading(self._measure(data))) for draft, data in group]
+            done = [
+                (draft, version)
+                for (draft, _), version in zip(group, versions, strict=True)
+                if isinstance(version, Version)
+            ]
+            commits: list[tuple[Version, str]] = []
+            with Committing(self._archive, self._archive.tip()) as committing:
+                for (_, data), version in zip(group, versions, strict=True):
+                    if isinstance(version, Version):
+                        committing.blob(version, data)
+                for latest in (False, True):  # one path can stand in a commit's tree once
+                    part = [version for _, version in done if version.tip is latest]
+                    if part:
+                        commit = committing.commit(part, group[-1][0].observed_at, f"Import {len(part)} versions")
+                        commits += [(version, commit) for version in part]
+                tip = committing.finish(lock_fd=lock_fd)
+            verify(self._archive, commits)
+            self._catalog.packed([(version.id, commit) for version, commit in commits], tip)
+            self._catalog.commit()
+        except sqlite3.Error as error:
+            self._catalog.rollback()
+            raise ArchiveTrouble(f"the catalog failed: {error}", hint="delete it; it is rebuilt by itself") from error
+        except BaseException:
+            self._catalog.rollback()
+            raise
+        return done
+
+    def _check_room(self, size: int) -> None:
+        free, total, inodes = free_space(self._archive.folder)
+        if free < size + self._reserve.of(total) or inodes < 8:
+            raise StorageTrouble(
+                f"no room to import {size} bytes into {self._archive.folder}: {free} bytes are free",
+                hint="free some space; the import goes on by itself",
+                code="no-space" if inodes >= 8 else "no-inodes",
+            )

@@ -1,0 +1,178 @@
+"""The archive: a bare git repository that stock git can read, made once and known by a marker in state."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+from nbguard.archive.trailers import Decision, records_in
+from nbguard.durable import fsync_folder, make_private_folder, replace_durably, unlink_quietly
+from nbguard.errors import ArchiveTrouble, NoArchive, storage_trouble
+from nbguard.git import ARCHIVE_CONFIGURATION, GitFolder, check_git
+from nbguard.model import Version
+from nbguard.places import Places
+
+FORMAT = 1
+MAIN = "refs/heads/main"
+VERIFIED = "refs/nbguard/last-verified"
+
+_README = """This folder belongs to nbguard. archive.git is a bare git repository, format {format}: it holds every kept
+version of every notebook, and stock git (2.36 or newer) reads it without nbguard.
+
+Which notebooks are there:
+    git -C {archive} ls-tree -r --name-only main notebooks/
+Versions of one notebook, newest first (put its path from / behind notebooks):
+    git -C {archive} log -- notebooks/home/ada/work/eda.ipynb
+The newest one, or the one of a commit from that log:
+    git -C {archive} show main:notebooks/home/ada/work/eda.ipynb > eda.ipynb
+    git -C {archive} show COMMIT:notebooks/home/ada/work/eda.ipynb > eda.ipynb
+A notebook that was deleted: find its last commit, and take the version before it
+    git -C {archive} log --diff-filter=D --name-only -- notebooks/
+    git -C {archive} show COMMIT^:notebooks/home/ada/work/eda.ipynb > eda.ipynb
+
+Characters in names that git or some file system refuses are written as %XX. Versions of the last minutes may still
+lie in the spool, one file each: the first line is a header, the notebook's bytes follow it
+    tail -n +2 spool/new/FILE > eda.ipynb
+
+Do not commit here, and do not remove *.lock files while nbguard runs.
+"""
+
+
+class Archive:
+    """The archive of this installation."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.folder = places.archive
+        self.git = GitFolder(places.archive)
+
+    @property
+    def lock_path(self) -> str:
+        """Every writer of refs holds a flock on this file."""
+        return os.path.join(self.folder, "nbguard.lock")
+
+    def exists(self) -> bool:
+        return os.path.isfile(os.path.join(self.folder, "HEAD"))
+
+    def was_made(self) -> bool:
+        """Whether an archive was ever made here (a marker in state)."""
+        return os.path.exists(self.places.archive_marker)
+
+    def identity(self) -> str:
+        """The archive's id (32 hex digits); '' when there is none."""
+        try:
+            with open(self.places.archive_marker, encoding="ascii") as file:
+                return file.read().strip()
+        except OSError:
+            return ""
+
+    def require(self) -> None:
+        """Raises NoArchive when there is none, or when the one that was made has vanished."""
+        if not self.exists():
+            if self.was_made():
+                raise NoArchive(
+                    f"the archive {self.folder} has vanished",
+                    hint="mount or bring it back; what was kept since lies in the spool and is not lost",
+                )
+            raise NoArchive("there is no archive yet", hint="run `nbguard setup`, or `nbguard run --watch DIR`")
+
+    def ensure(self) -> bool:
+        """Make the archive if none was ever made here; returns whether it did. Raises NoArchive when it vanished."""
+        if self.exists():
+            self._check_format()
+            if not self.was_made():
+                self._mark(self._config("nbguard.id") or secrets.token_hex(16))
+            return False
+        if self.was_made():
+            self.require()
+        check_git()
+        try:
+            self._make()
+        except OSError as error:
+            raise storage_trouble(error, f"cannot make the archive {self.folder}") from error
+        return True
+
+    def tip(self) -> str | None:
+        """The commit main names; None in an archive without versions. Costs no process."""
+        return self.git.tip(MAIN)
+
+    def verified_tip(self) -> str | None:
+        """The last tip whose versions were all read back."""
+        return self.git.tip(VERIFIED)
+
+    def contains(self, ancestor: str, tip: str) -> bool:
+        """Whether ``ancestor`` is part of the history of ``tip``."""
+        try:
+            self.git.ask("merge-base", "--is-ancestor", ancestor, tip)
+        except ArchiveTrouble:
+            return False
+        return True
+
+    def records(self, tip: str, *, after: str | None = None) -> Iterator[Version | Decision]:
+        """Everything committed up to ``tip`` (and not in ``after``), oldest first. Raises ArchiveTrouble."""
+        span = f"{after}..{tip}" if after else tip
+        for raw in self.git.lines("log", "--reverse", "--format=%H%n%B", "-z", span, separator=b"\0"):
+            commit, _, message = raw.decode("utf-8", "replace").strip("\n").partition("\n")
+            yield from records_in(message, commit)
+
+    def count(self, tip: str) -> int:
+        """How many commits there are up to ``tip``."""
+        return int(self.git.ask("rev-list", "--count", tip))
+
+    def remove_stale_locks(self) -> list[str]:
+        """Remove git's own locks and temporary objects; call only while holding the flock (nobody else writes)."""
+        removed: list[str] = []
+        for folder in ("", "refs/heads", "refs/nbguard", "objects/pack", "objects/info"):
+            base = os.path.join(self.folder, folder)
+            try:
+                names = os.listdir(base)
+            except FileNotFoundError:
+                continue
+            for name in names:
+                if name == "nbguard.lock":
+                    continue
+                if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
+                    unlink_quietly(os.path.join(base, name))
+                    removed.append(os.path.join(folder, name))
+        return removed
+
+    def _make(self) -> None:
+        make_private_folder(os.path.dirname(self.folder))
+        make_private_folder(self.places.state)
+        make_private_folder(self.folder)
+        self.git.run("init", "--bare", "--quiet", "--initial-branch=main", "--template=", self.folder)
+        identity = secrets.token_hex(16)
+        with open(os.path.join(self.folder, "config"), "a", encoding="utf-8") as file:
+            for key, value in (*ARCHIVE_CONFIGURATION, ("nbguard.format", str(FORMAT)), ("nbguard.id", identity)):
+                section, _, name = key.partition(".")
+                file.write(f"[{section}]\n\t{name} = {value}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        for folder in ("refs/heads", "refs/nbguard", "objects/pack", "objects/info"):
+            make_private_folder(os.path.join(self.folder, folder))
+            fsync_folder(os.path.join(self.folder, folder))
+        for folder in ("refs", "objects", ""):
+            fsync_folder(os.path.join(self.folder, folder).rstrip("/"))
+        readme = _README.format(format=FORMAT, archive=self.folder).encode("utf-8", "surrogateescape")
+        replace_durably(os.path.join(self.folder, "README"), readme)
+        replace_durably(f"{self.folder}.README.txt", readme)
+        self._mark(identity)
+
+    def _mark(self, identity: str) -> None:
+        make_private_folder(self.places.state)
+        replace_durably(self.places.archive_marker, identity.encode("ascii") + b"\n")
+
+    def _config(self, key: str) -> str:
+        try:
+            return self.git.ask("config", "--get", key).decode("utf-8", "replace").strip()
+        except ArchiveTrouble:
+            return ""
+
+    def _check_format(self) -> None:
+        found = self._config("nbguard.format")
+        if found.isdigit() and int(found) > FORMAT:
+            raise ArchiveTrouble(
+                f"the archive has format {found}, this nbguard writes {FORMAT}",
+                hint="update nbguard; reading works, writing is refused",
+            )

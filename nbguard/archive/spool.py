@@ -1,0 +1,325 @@
+"""The spool: durable versions not yet packed, maildir style.
+
+One file per draft: a header line, then the raw bytes. Written in ``tmp/``, fsynced, renamed to ``new/``, the folder
+fsynced: that rename is the acknowledgement. Any process may add to it without a lock. A file's name sorts by the
+order of observation. When its disk is short it spills to the emergency place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from nbguard.archive.boots import epoch_of
+from nbguard.archive.draft_header import OpenDraft, file_name, header_of
+from nbguard.clock import Clock
+from nbguard.durable import free_space, fsync_folder, make_private_folder, unlink_quietly, write_all
+from nbguard.errors import StorageTrouble, storage_trouble
+from nbguard.model import Draft, DraftKind, Moment, Signature, Trigger
+from nbguard.places import check_private
+from nbguard.processes import boot_id, is_alive
+
+_CHUNK = 1 << 20
+_SLACK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledDraft:
+    """Where a draft lies. ``size`` is the whole file's, in bytes."""
+
+    folder: str
+    name: str
+    size: int
+
+    @property
+    def id(self) -> str:
+        return self.name.rpartition("-")[2]
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.folder, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSummary:
+    """How many drafts, their bytes, and when the oldest was written (seconds since 1970; None when empty)."""
+
+    drafts: int
+    bytes: int
+    oldest_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """Space on the user's disk that we leave free: the smaller of so many bytes and so many percent of it."""
+
+    bytes: int = 256_000_000
+    percent: float = 2.0
+
+    def of(self, total: int) -> int:
+        """Bytes left free on a disk of ``total`` bytes."""
+        return min(self.bytes, int(total * self.percent / 100))
+
+
+class Spool:
+    """The spool of this installation: ``folder``, and ``emergency``/spool where it spills when that is full."""
+
+    def __init__(
+        self, folder: str, *, clock: Clock, install: str, emergency: str | None = None, reserve: Reserve | None = None
+    ) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._install = install
+        self._reserve = reserve or Reserve()
+        self._boot = boot_id()
+        self._epoch: int | None = None
+        self._sequence = 0
+        self._lock = threading.Lock()
+        self._folders = [folder] if emergency is None else [folder, os.path.join(emergency, "spool")]
+
+    def make(self) -> None:
+        """Create the folders (0700). Raises StorageTrouble."""
+        try:
+            _make(self.folder)
+        except OSError as error:
+            raise storage_trouble(error, "cannot make the spool") from error
+
+    def moment(self) -> Moment:
+        """A new place in the order of observation. Raises StorageTrouble (only at the first call in a boot)."""
+        if self._epoch is None:
+            try:
+                self._epoch = epoch_of(self._boot, self.folder)
+            except OSError as error:
+                raise storage_trouble(error, "cannot write the spool's list of boots") from error
+        with self._lock:
+            self._sequence += 1
+            return Moment(self._epoch, self._clock.boottime_ns(), self._sequence)
+
+    def draft(
+        self,
+        *,
+        kind: DraftKind,
+        path: str,
+        moment: Moment,
+        trigger: Trigger,
+        root: str,
+        size: int = 0,
+        sha256: str | None = None,
+        signature: Signature | None = None,
+        tip: bool = True,
+        renamed_from: str | None = None,
+        about: str | None = None,
+        observed_at: datetime | None = None,
+    ) -> Draft:
+        """Mint a draft: a fresh id, this boot, this installation, the time now unless ``observed_at``."""
+        return Draft(
+            id=secrets.token_hex(16),
+            kind=kind,
+            path=path,
+            moment=moment,
+            boot=self._boot,
+            observed_at=observed_at or self._clock.now(),
+            trigger=trigger,
+            root=root,
+            install=self._install,
+            size=size,
+            sha256=sha256,
+            signature=signature,
+            tip=tip,
+            renamed_from=renamed_from,
+            about=about,
+        )
+
+    def keep(self, draft: Draft, data: bytes) -> Draft:
+        """Make a draft durable: when this returns, it survives a power cut. Raises StorageTrouble."""
+        folder = self._folder_with_room(len(data))
+        with _Writing(folder, draft) as file:
+            header = header_of(draft) + b"\n"
+            written = os.writev(file.fd, (header, data))
+            if written != len(header) + len(data):
+                write_all(file.fd, (header + data)[written:])
+            file.acknowledge(draft)
+        return draft
+
+    def keep_stream(self, draft: Draft, fd: int) -> Draft:
+        """As keep, copying from ``fd`` from its start; returns the draft with its size and sha256."""
+        folder = self._folder_with_room(os.fstat(fd).st_size)
+        room = len(header_of(replace(draft, size=1 << 62, sha256="0" * 64)))
+        digest, size = hashlib.sha256(), 0
+        with _Writing(folder, draft) as file:
+            write_all(file.fd, b" " * room + b"\n")
+            while chunk := os.pread(fd, _CHUNK, size):
+                digest.update(chunk)
+                write_all(file.fd, chunk)
+                size += len(chunk)
+            draft = replace(draft, size=size, sha256=digest.hexdigest())
+            os.pwrite(file.fd, header_of(draft).ljust(room), 0)
+            file.acknowledge(draft)
+        return draft
+
+    def drafts(self) -> list[SpooledDraft]:
+        """Every acknowledged draft, in the order of observation. Raises StorageTrouble."""
+        found: list[SpooledDraft] = []
+        for folder in self._new_folders():
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        try:
+                            found.append(SpooledDraft(folder, entry.name, entry.stat(follow_symlinks=False).st_size))
+                        except FileNotFoundError:
+                            continue  # packed and unlinked since the folder was read
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise storage_trouble(error, "cannot read the spool") from error
+        found.sort(key=lambda spooled: spooled.name)
+        return found
+
+    def names(self) -> list[str]:
+        """The file names of all drafts, unsorted, without a stat each. Raises StorageTrouble."""
+        found: list[str] = []
+        for folder in self._new_folders():
+            try:
+                found += os.listdir(folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise storage_trouble(error, "cannot read the spool") from error
+        return found
+
+    def summary(self) -> SpoolSummary:
+        """Counts for status. Raises StorageTrouble."""
+        drafts = self.drafts()
+        oldest: float | None = None
+        for spooled in drafts[:1]:
+            try:
+                oldest = os.lstat(spooled.path).st_mtime
+            except FileNotFoundError:
+                continue
+        return SpoolSummary(len(drafts), sum(spooled.size for spooled in drafts), oldest)
+
+    def find(self, draft_id: str) -> SpooledDraft | None:
+        """The draft with that id, if it is still spooled."""
+        for folder in self._new_folders():
+            try:
+                for name in os.listdir(folder):
+                    if name.endswith(draft_id):
+                        return SpooledDraft(folder, name, os.lstat(os.path.join(folder, name)).st_size)
+            except FileNotFoundError:
+                continue
+        return None
+
+    def read(self, draft_id: str) -> bytes | None:
+        """The notebook's bytes in that draft; None when it is not spooled (any more). Raises ArchiveTrouble."""
+        spooled = self.find(draft_id)
+        if spooled is None:
+            return None
+        try:
+            with OpenDraft(spooled.path) as opened:
+                return opened.data()
+        except FileNotFoundError:
+            return None
+
+    def unlink(self, drafts: Iterable[SpooledDraft]) -> None:
+        """Remove drafts that were read back from the archive; only the packer calls this."""
+        for spooled in drafts:
+            unlink_quietly(spooled.path)
+
+    def sweep_leftovers(self) -> int:
+        """Remove half-written files whose writer is dead; returns how many. Never touches ``new/``."""
+        removed = 0
+        for folder in self._folders:
+            tmp = os.path.join(folder, "tmp")
+            try:
+                names = os.listdir(tmp)
+            except OSError:
+                continue
+            for name in names:
+                pid = name.partition("-")[0]
+                if pid.isdigit() and int(pid) != os.getpid() and not is_alive(int(pid)):
+                    unlink_quietly(os.path.join(tmp, name))
+                    removed += 1
+        return removed
+
+    def _new_folders(self) -> list[str]:
+        return [os.path.join(folder, "new") for folder in self._folders]
+
+    def _folder_with_room(self, size: int) -> str:
+        """The spool, or the emergency place when the spool's disk is short. Raises StorageTrouble when both are."""
+        first: StorageTrouble | None = None
+        for folder in self._folders:
+            try:
+                if folder != self.folder:
+                    _make(folder, check=True)
+                free, total, inodes = free_space(os.path.join(folder, "new"))
+            except OSError as error:
+                first = first or storage_trouble(error, "cannot keep a version in the spool")
+                continue
+            reserved = self._reserve.of(total)
+            if free >= size + reserved + _SLACK and inodes >= 1:
+                return folder
+            first = first or StorageTrouble(
+                f"no room for a version of {size} bytes in {folder}: {free} bytes and {inodes} inodes are free, "
+                f"and {reserved} bytes are left to you",
+                hint="free some space; the version is kept as soon as there is room",
+                code="no-space" if inodes >= 1 else "no-inodes",
+            )
+        assert first is not None
+        raise first
+
+
+class _Writing:
+    """One draft being written: tmp, fsync, rename, fsync of the folder; nothing is left behind on a failure."""
+
+    def __init__(self, folder: str, draft: Draft) -> None:
+        self._folder = folder
+        self._temporary = os.path.join(folder, "tmp", f"{os.getpid()}-{draft.id}")
+        self._target: str | None = None
+        self.fd = -1
+
+    def __enter__(self) -> _Writing:
+        try:
+            self.fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._trouble(error) from error
+        return self
+
+    def acknowledge(self, draft: Draft) -> None:
+        os.fsync(self.fd)
+        new = os.path.join(self._folder, "new")
+        self._target = os.path.join(new, file_name(draft))
+        os.rename(self._temporary, self._target)
+        fsync_folder(new)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        os.close(self.fd)
+        if error is None:
+            return
+        for leftover in (self._temporary, self._target):
+            try:
+                if leftover is not None:
+                    unlink_quietly(leftover)
+            except OSError:
+                pass  # the same fault again; a leftover in tmp/ is swept, one in new/ is a version twice, not lost
+        if isinstance(error, OSError):
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: OSError) -> StorageTrouble:
+        try:
+            inodes = free_space(self._folder)[2]
+        except OSError:
+            inodes = None
+        return storage_trouble(error, "cannot keep a version in the spool", free_inodes=inodes)
+
+
+def _make(folder: str, *, check: bool = False) -> None:
+    make_private_folder(folder)
+    if check:  # /var/tmp is open to everybody: somebody may have been there first
+        check_private(os.path.dirname(folder))
+    for part in ("tmp", "new"):
+        make_private_folder(os.path.join(folder, part))
