@@ -1,0 +1,133 @@
+"""`nbguard setup`: configuration, archive, first versions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from nbguard.cli.context import Context
+from nbguard.cli.output import Bar, say
+from nbguard.errors import PartlyDone, UsageError
+from nbguard.places import find_places
+
+if TYPE_CHECKING:
+    from nbguard.service.folders import Found
+
+
+@click.command()
+@click.option("--watch", metavar="DIR", multiple=True, type=click.Path(), help="Watch this folder (may be repeated).")
+@click.option("--mirror", metavar="URL", multiple=True, help="Keep a copy of the archive there.")
+@click.option("--notify", metavar="URL", multiple=True, help="Send alerts there.")
+@click.option("--no-service", is_flag=True, help="Install no background service.")
+@click.option("--yes", is_flag=True, help="Ask nothing; take what is proposed.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.pass_obj
+def command(
+    context: Context,
+    *,
+    watch: tuple[str, ...],
+    mirror: tuple[str, ...],
+    notify: tuple[str, ...],
+    no_service: bool,
+    yes: bool,
+    dry_run: bool,
+) -> None:
+    """Configure, make the archive and keep the first versions.
+
+    Exit codes: 0 all that was asked for is done, 3 some of it (said which), 2 no terminal to ask on and no --yes.
+    """
+    from nbguard.git import check_git
+    from nbguard.service import setup
+
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", hint="say so with: nbguard setup --yes --watch DIR")
+    check_git()
+    home = os.path.expanduser("~")
+    path = find_places(home=context.home, config=context.config).config
+    before = context.settings
+    roots = setup.checked_roots(watch, home) if watch else _ask_for_roots(context, home, yes=yes)
+    data = setup.configuration_with(path, roots)
+    new = [root for root in roots if before is None or root not in before.roots]
+    if dry_run:
+        say(f"would write {path}" if new or before is None else f"{path} would stay as it is")
+        for root in new:
+            say(f"would watch {root}")
+        say(f"would make the archive {context.places.archive}, if it is not there, and keep the first versions")
+        return
+    if before is not None and new and not yes:
+        click.confirm(f"Add {_listed(new)} to {path}?", default=True, abort=True, err=True)
+    written = setup.write_configuration(path, data)
+    say(f"configuration: {path}{'' if written else ' (as it was)'}")
+    not_done = _keep_first_versions(Context(home=context.home, config=context.config))
+    not_done += _not_yet(mirror, notify, no_service=no_service)
+    if not_done:
+        hint = "the rest is done: notebooks are kept while `nbguard run` runs"
+        raise PartlyDone("not done: " + "; ".join(not_done), hint=hint)
+    say("start it: nbguard run")
+
+
+def _ask_for_roots(context: Context, home: str, *, yes: bool) -> tuple[str, ...]:
+    from nbguard.clock import SystemClock
+    from nbguard.service import setup
+    from nbguard.service.folders import find_folders
+
+    if yes and context.settings is not None and context.settings.roots:
+        return context.settings.roots
+    found = find_folders(home, SystemClock())
+    _say_found(found, home)
+    if yes:
+        if not found.proposals:
+            raise UsageError(f"no notebooks were found under {home}", hint="name a folder: nbguard setup --watch DIR")
+        return tuple(proposal.path for proposal in found.proposals)
+    default = "all" if found.proposals else None
+    while True:
+        answer = click.prompt("Watch which folders (numbers or paths, with commas)", default=default, err=True)
+        try:
+            return setup.choose(answer, found.proposals, home)
+        except UsageError as error:
+            say(f"{error.message}; {error.hint}")
+
+
+def _say_found(found: Found, home: str) -> None:
+    for number, proposal in enumerate(found.proposals, 1):
+        say(f"  {number}. {proposal.path}  ({proposal.notebooks} notebook{'' if proposal.notebooks == 1 else 's'})")
+    if found.loose:
+        say(f"  {found.loose} more directly in {home}: to watch all of it, choose {home}")
+    if not found.is_complete:
+        say("  (there may be more: the search was ended after 3 seconds)")
+
+
+def _keep_first_versions(context: Context) -> list[str]:
+    """Make the archive and import; returns what could not be done."""
+    from nbguard import app
+
+    app.ensure_archive(context)
+    assert context.settings is not None
+    bar = Bar("keeping first versions")
+    report = app.import_roots(context, context.settings.roots, bar)
+    bar.clear()
+    say(f"archive: {context.places.archive}")
+    say(f"kept: {report.versions} new version{'' if report.versions == 1 else 's'}")
+    for path, reason in report.failed:
+        say(f"not kept: {path}: {reason}")
+    return [f"{len(report.failed)} notebooks could not be kept"] if report.failed else []
+
+
+def _not_yet(mirror: tuple[str, ...], notify: tuple[str, ...], *, no_service: bool) -> list[str]:
+    """What was asked for and this version cannot do. Said plainly: nobody should believe in a mirror that is none."""
+    version = "which this version of nbguard cannot do yet"
+    missing = []
+    if mirror:
+        missing.append(f"mirrors ({len(mirror)} asked for), {version}")
+    if notify:
+        missing.append(f"alerts ({len(notify)} asked for), {version}")
+    if not no_service:
+        missing.append(f"the background service, {version} (--no-service asks for none)")
+    return missing
+
+
+def _listed(paths: list[str]) -> str:
+    return ", ".join(paths)
