@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, replace
 
 from nbguard.errors import Refused
@@ -87,7 +86,11 @@ def _outside_home(places: Places) -> str:
             archive_id = file.read().strip()[:12]
     except OSError:
         archive_id = "new"
-    base = "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()
+    base = "/var/tmp"
+    if not os.path.isdir(base):
+        import tempfile
+
+        base = tempfile.gettempdir()
     return os.path.join(base, f"nbguard-{os.getuid()}-{archive_id}")
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from nbguard.errors import BadConfiguration
@@ -142,6 +141,8 @@ class _Reader:
     def _only(self, table: dict[str, object], known: set[str], section: str) -> None:
         for key in table:
             if key not in known:
+                from difflib import get_close_matches
+
                 near = get_close_matches(key, known, n=1)
                 hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(known))}"
                 raise self._wrong(key, "is not a known key", hint, section)

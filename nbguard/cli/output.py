@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from base64 import b64encode
-from collections.abc import Mapping
 from os import fsencode
+from typing import TYPE_CHECKING
 
-from nbguard.clock import iso
-from nbguard.model import Version
+from nbguard.clock import SystemClock, iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nbguard.model import Version
 
 
 def print_json(value: object) -> None:
@@ -32,14 +35,91 @@ def clean(text: str) -> str:
     )
 
 
-def path_fields(path: str) -> Mapping[str, str]:
-    """``path``, and ``path_b64`` beside it when the path is not UTF-8."""
+def one_line(text: str) -> str:
+    """As :func:`clean`, and on one line: for names in tables."""
+    return clean(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def print_line(text: str) -> None:
+    """A line of data for people on stdout."""
+    sys.stdout.write(one_line(text) + "\n")
+
+
+def print_bytes(data: bytes) -> None:
+    """Bytes as they are on stdout."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def path_fields(path: str, key: str = "path") -> dict[str, str]:
+    """``path``, and ``path_b64`` beside it when the path is not UTF-8; under another ``key`` likewise."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
+        from base64 import b64encode
+
         raw = fsencode(path)
-        return {"path": raw.decode("utf-8", "replace"), "path_b64": b64encode(raw).decode("ascii")}
-    return {"path": path}
+        return {key: raw.decode("utf-8", "replace"), f"{key}_b64": b64encode(raw).decode("ascii")}
+    return {key: path}
+
+
+def table(rows: Iterable[Sequence[str]], right: str = "") -> list[str]:
+    """Aligned columns, the last one ragged; columns whose letter in ``right`` is ``r`` are aligned right."""
+    cleaned = [[one_line(field) for field in row] for row in rows]
+    if not cleaned:
+        return []
+    widths = [max(map(len, column)) for column in zip(*cleaned, strict=True)]
+    lines = []
+    for row in cleaned:
+        fields = [
+            field.rjust(width) if right[at : at + 1] == "r" else field.ljust(width)
+            for at, (field, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(fields).rstrip())
+    return lines
+
+
+def size(count: int) -> str:
+    """Bytes for people: ``350.1 kB`` (powers of 1000)."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB"):
+        if amount < 999.95:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+class Bar:
+    """Progress on stderr: only on a terminal, only when the wait is over a second. Call it with (done, total)."""
+
+    WAIT_SECONDS = 1.0
+    EVERY_SECONDS = 0.1
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._clock = SystemClock()
+        self._began = self._clock.monotonic()
+        self._drawn = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = self._clock.monotonic()
+        if not sys.stderr.isatty() or now - self._began < self.WAIT_SECONDS:
+            return
+        if done >= total > 0:
+            self.clear()
+        elif now - self._drawn >= self.EVERY_SECONDS:
+            self._drawn = now
+            share = f"{'#' * (24 * done // total):<24} {done}/{total}" if total else str(done)
+            sys.stderr.write(f"\r{self._label} {share}\x1b[K")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the bar away, if it was drawn."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._drawn = 0.0
 
 
 def version_fields(version: Version) -> dict[str, object]:

@@ -1,0 +1,220 @@
+"""`nbguard restore`: bring back one version, or everything as it was."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from nbguard.cli.asking import dry_run_option, find, json_option, library_of, moment, working_folder
+from nbguard.cli.completion import complete_notebook, complete_when
+from nbguard.cli.context import Context
+from nbguard.cli.output import Bar, path_fields, print_json, print_line, say
+from nbguard.cli.zone import LOCAL
+from nbguard.errors import PartlyDone, UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nbguard.recover.everything import GivenBack, NotGivenBack
+    from nbguard.recover.restore import Outcome, Plan
+
+
+@click.command()
+@click.argument("notebook", metavar="NOTEBOOK", required=False, shell_complete=complete_notebook)
+@click.option("--at", "when", metavar="WHEN", shell_complete=complete_when, help="Which version.")
+@click.option("--to", "to", metavar="PATH", type=click.Path(), help="Write there; nothing is ever overwritten.")
+@click.option("--in-place", is_flag=True, help="Replace the notebook; what is there is kept first.")
+@click.option("--all", "everything", is_flag=True, help="All notebooks as they were at WHEN, below the folder PATH.")
+@dry_run_option
+@json_option
+@click.pass_obj
+def command(
+    context: Context,
+    *,
+    notebook: str | None,
+    when: str | None,
+    to: str | None,
+    in_place: bool,
+    everything: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Bring back a version of NOTEBOOK.
+
+    Without --at: the newest good version that differs from what is on disk. Without --to and --in-place: beside the
+    notebook, under a new name; or where it was, if it is gone. `nbguard undo` reverses a restore in place.
+    """
+    if everything:
+        if notebook or in_place or when is None or to is None:
+            raise UsageError("--all needs --at and --to, and no notebook", hint="restore --all --at yesterday --to DIR")
+        _restore_everything(context, when, to, dry_run=dry_run, as_json=as_json)
+    elif notebook is None:
+        raise UsageError("which notebook?", hint="for example: nbguard restore eda.ipynb --at yesterday")
+    elif to is not None and in_place:
+        raise UsageError("--to and --in-place exclude each other", hint="leave one of them out")
+    else:
+        _restore_one(context, notebook, when, to, in_place=in_place, dry_run=dry_run, as_json=as_json)
+
+
+def _restore_one(
+    context: Context, notebook: str, when: str | None, to: str | None, *, in_place: bool, dry_run: bool, as_json: bool
+) -> None:
+    from nbguard import app
+    from nbguard.clock import SystemClock
+    from nbguard.recover.journal import Journal
+    from nbguard.recover.restore import plan_restore, restore
+
+    chosen = None if when is None else moment(when)
+    if in_place and not dry_run:
+        app.ensure_archive(context)
+    library = library_of(context)
+    found = find(library, notebook)
+    plan = plan_restore(found, chosen, to=to, in_place=in_place, cwd=working_folder(), zone=LOCAL)
+    open_in = _open_in(plan)
+    if dry_run:
+        _report(plan, None, open_in, as_json)
+        return
+    outcome = restore(
+        plan,
+        library=library,
+        keep=app.keeper(context),
+        journal=Journal(context.places.restores),
+        now=SystemClock().now,
+        zone=LOCAL,
+    )
+    _report(plan, outcome, open_in, as_json)
+    if outcome.trouble:
+        raise PartlyDone(
+            f"restored, but the result was not kept as a version: {outcome.trouble}", hint="see `nbguard status`"
+        )
+
+
+def _open_in(plan: Plan) -> list[str]:
+    from nbguard.recover.servers import runtime_folder, servers_with
+
+    if plan.target != plan.path:
+        return []
+    return servers_with(plan.path, runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))
+
+
+def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bool) -> None:
+    """``outcome`` is None for a dry run."""
+    from nbguard.recover.restore import UNDO
+    from nbguard.recover.wording import named, shown
+
+    written_to = outcome.written_to if outcome else plan.target
+    undo = UNDO if plan.in_place else None
+    if as_json:
+        print_json(
+            {
+                **path_fields(plan.path),
+                "version": plan.version.id,
+                **path_fields(written_to, "written_to"),
+                "sha256": plan.version.sha256,
+                "undo": undo,
+                "kept_first": outcome.before.id if outcome and outcome.before else None,
+                "result": outcome.result.id if outcome and outcome.result else None,
+                "open_in": open_in,
+                "dry_run": outcome is None,
+            }
+        )
+    else:
+        print_line(written_to)
+    say(f"{'restored' if outcome else 'would restore'} {shown(plan.path)} as of {named(plan.version, LOCAL)}")
+    if outcome and outcome.before:
+        say(f"what was there is kept as {named(outcome.before, LOCAL)}")
+    if undo and outcome:
+        say(f"undo: {undo}")
+    for url in open_in:
+        say(f"warning: it is open in JupyterLab ({url}): choose Revert there, not Overwrite")
+
+
+def _restore_everything(context: Context, when: str, to: str, *, dry_run: bool, as_json: bool) -> None:
+    from nbguard.recover.everything import destination, restore_everything
+
+    instant = _instant(when)
+    library = library_of(context)
+    versions = library.everything_at(instant)
+    if not versions:
+        from nbguard.errors import NothingMatched
+
+        raise NothingMatched("no notebook was kept by then", hint="see `nbguard list`")
+    folder = os.path.normpath(os.path.join(working_folder(), to))
+    if dry_run:
+        from nbguard.recover.everything import GivenBack
+
+        planned = [GivenBack(version=version, written_to=destination(folder, version.path)) for version in versions]
+        _report_everything(instant, folder, planned, [], as_json, dry_run=True)
+        return
+    bar = Bar("restoring")
+    try:
+        done, failed = restore_everything(versions, folder, library=library, progress=bar)
+    finally:
+        bar.clear()
+    _report_everything(instant, folder, done, failed, as_json, dry_run=False)
+    if failed:
+        from nbguard.recover.wording import listed, shown
+
+        raise PartlyDone(
+            f"{len(failed)} of {len(versions)} notebooks could not be given back",
+            hint=listed(f"{shown(item.version.path)}: {item.error.message}" for item in failed),
+        )
+
+
+def _instant(when: str) -> datetime:
+    from nbguard.recover.when import Named, Until
+
+    chosen = moment(when)
+    if isinstance(chosen, Named) and chosen.otherwise is not None:
+        chosen = chosen.otherwise
+    if not isinstance(chosen, Until):
+        raise UsageError(f"--all needs a time, not {when!r}", hint='for example: --at yesterday, --at "2 hours ago"')
+    return chosen.instant
+
+
+def _report_everything(
+    instant: datetime,
+    folder: str,
+    done: list[GivenBack],
+    failed: list[NotGivenBack],
+    as_json: bool,
+    *,
+    dry_run: bool,
+) -> None:
+    from nbguard.clock import iso
+    from nbguard.recover.wording import local
+
+    if as_json:
+        print_json(
+            {
+                "at": iso(instant),
+                **path_fields(folder, "to"),
+                "restored": [
+                    {
+                        **path_fields(item.version.path),
+                        "version": item.version.id,
+                        **path_fields(item.written_to, "written_to"),
+                        "sha256": item.version.sha256,
+                        "already": item.already,
+                    }
+                    for item in done
+                ],
+                "failed": [
+                    {
+                        **path_fields(item.version.path),
+                        "version": item.version.id,
+                        "code": item.error.code,
+                        "message": item.error.message,
+                    }
+                    for item in failed
+                ],
+                "dry_run": dry_run,
+            }
+        )
+    else:
+        for item in done:
+            print_line(item.written_to)
+    say(f"{'would restore' if dry_run else 'restored'} {len(done)} notebooks as of {local(instant, LOCAL)}")

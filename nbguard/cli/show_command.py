@@ -1,0 +1,52 @@
+"""`nbguard show`: one version on stdout; as a notebook, exactly its bytes."""
+
+from __future__ import annotations
+
+import click
+
+from nbguard.cli.asking import find, library_of, moment, notebook_argument, when_argument
+from nbguard.cli.context import Context
+from nbguard.cli.output import print_bytes
+from nbguard.cli.zone import LOCAL
+
+
+@click.command()
+@notebook_argument
+@when_argument()
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["ipynb", "py", "md", "html"]),
+    default="ipynb",
+    show_default=True,
+    help="The exact bytes, py:percent, Markdown, or one static page.",
+)
+@click.pass_obj
+def command(context: Context, notebook: str, when: str | None, form: str) -> None:
+    """Print one version of NOTEBOOK: the newest, or the one of WHEN.
+
+    Nothing is run or loaded, whatever the notebook holds.
+    """
+    from nbguard.recover.choose import newest_with_bytes, pick_with_bytes
+
+    chosen = None if when is None else moment(when)
+    library = library_of(context)
+    found = find(library, notebook)
+    version = newest_with_bytes(found.versions) if chosen is None else pick_with_bytes(found.versions, chosen, LOCAL)
+    data = library.read(version)
+    if form == "ipynb":
+        print_bytes(data)
+    elif form == "html":
+        import os
+
+        from nbguard.recover.page import as_html
+        from nbguard.recover.wording import named
+
+        print_bytes(
+            as_html(data, name=os.path.basename(version.path), subtitle=f"version {named(version, LOCAL)}").encode()
+        )
+    else:
+        from nbguard.recover.render import as_md, as_py
+
+        text = as_py(data) if form == "py" else as_md(data)
+        print_bytes(text.encode("utf-8", "backslashreplace"))
