@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from nbguard.errors import ArchiveTrouble, BadConfiguration
 
@@ -197,12 +197,12 @@ class GitFolder:
 
         Give it only so many names as a pipe holds (a few hundred): they are all written before an answer is read.
         """
-        found: list[str | None] = []
         with subprocess.Popen(
             self.command("cat-file", "--batch", "--buffer"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,
             # Without these, glibc maps and unmaps every object anew: a third of the time goes into page faults.
             env={**self._environment, "MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "268435456"},
             cwd="/",
@@ -214,13 +214,8 @@ class GitFolder:
                 child.stdin.close()
             except BrokenPipeError:
                 pass  # git ended; the missing answers say so
-            for _ in names:
-                header = child.stdout.readline().split()
-                if len(header) == 3 and header[2].isdigit():
-                    found.append(_digest(child.stdout, int(header[2])))
-                else:
-                    found.append(None)
-        return found
+            answers = _Answers(child.stdout.fileno())
+            return [answers.next_sha256() for _ in names]
 
     def tip(self, ref: str = "refs/heads/main") -> str | None:
         """The commit a ref names, read without a process where it is a loose ref; None when there is none."""
@@ -257,17 +252,47 @@ def widen_pipe(fd: int) -> None:
         pass
 
 
-def _digest(stream: IO[bytes], size: int) -> str | None:
-    digest = hashlib.sha256()
-    left = size
-    while left:
-        chunk = stream.read(min(left, 1 << 20))
-        if not chunk:
+class _Answers:
+    """What `cat-file --batch` answers, digested from one buffer that is used again and again."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._buffer = bytearray(1 << 20)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+
+    def next_sha256(self) -> str | None:
+        """SHA-256 of the next object, in hex; None when it is missing or the answers ended early."""
+        fields = self._header().split()
+        if len(fields) != 3 or not fields[2].isdigit():
             return None
-        digest.update(chunk)
-        left -= len(chunk)
-    stream.read(1)
-    return digest.hexdigest()
+        digest, left = hashlib.sha256(), int(fields[2])
+        while left:
+            if self._start == self._end and not self._fill():
+                return None
+            part = min(left, self._end - self._start)
+            digest.update(self._view[self._start : self._start + part])
+            self._start += part
+            left -= part
+        if self._start < self._end or self._fill():
+            self._start += 1  # the newline after the object
+        return digest.hexdigest()
+
+    def _header(self) -> bytes:
+        line = b""
+        while True:
+            at = self._buffer.find(b"\n", self._start, self._end)
+            if at >= 0:
+                line += self._buffer[self._start : at]
+                self._start = at + 1
+                return line
+            line += self._buffer[self._start : self._end]
+            if not self._fill():
+                return b""
+
+    def _fill(self) -> bool:
+        self._start, self._end = 0, os.readv(self._fd, [self._buffer])
+        return self._end > 0
 
 
 def _status(status: object) -> int:

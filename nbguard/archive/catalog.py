@@ -27,7 +27,7 @@ from nbguard.durable import make_private_folder, unlink_quietly
 from nbguard.errors import storage_trouble
 from nbguard.model import DraftKind, Head, Measure, Moment, Version
 
-FULLEST_WINDOW = timedelta(days=30)
+_FULLEST_WINDOW_US = timedelta(days=30) // timedelta(microseconds=1)
 _COLUMNS_V = ", ".join(f"v.{name.strip()}" for name in COLUMNS.split(","))
 
 
@@ -102,6 +102,12 @@ class Catalog:
         self.close()
         self._db = self._open()
         self._file = self._identity()
+
+    def discard(self) -> None:
+        """Throw the file away (it is broken) and begin an empty one; the next catch-up fills it."""
+        self.close()
+        self._remove()
+        self.reopen()
 
     def close(self) -> None:
         self._db.close()
@@ -254,20 +260,15 @@ class Catalog:
         Of the 30 days before the newest ok version (so that an emptied state never ages out of its own judgement),
         and not of the time before an accepted one. None when there is no ok version.
         """
-        order = moment.sortable()
-        newest = self._db.execute(
-            "SELECT saved_at FROM versions WHERE notebook = ? AND ord < ? AND status = 'ok' ORDER BY ord DESC LIMIT 1",
-            (notebook, order),
-        ).fetchone()
-        if newest is None:
-            return None
-        since = newest[0] - int(FULLEST_WINDOW.total_seconds()) * 1_000_000
+        # The partial index is in the order of fullness: the first row that is young enough ends the search.
         row = self._db.execute(
-            "SELECT cells, chars FROM versions WHERE notebook = ?1 AND ord < ?2 AND status = 'ok' AND saved_at >= ?3"
-            " AND cells IS NOT NULL AND ord >= coalesce("
-            "   (SELECT max(ord) FROM versions WHERE notebook = ?1 AND ord < ?2 AND accepted = 1), x'')"
+            "SELECT cells, chars FROM versions WHERE notebook = ?1 AND status = 'ok' AND chars IS NOT NULL AND ord < ?2"
+            " AND saved_at >= (SELECT saved_at FROM versions WHERE notebook = ?1 AND ord < ?2 AND status = 'ok'"
+            "   ORDER BY ord DESC LIMIT 1) - ?3"
+            " AND ord >= coalesce("
+            "   (SELECT max(ord) FROM versions WHERE notebook = ?1 AND accepted = 1 AND ord < ?2), x'')"
             " ORDER BY chars DESC, cells DESC LIMIT 1",
-            (notebook, order, since),
+            (notebook, moment.sortable(), _FULLEST_WINDOW_US),
         ).fetchone()
         return Measure(row[0], row[1]) if row else None
 

@@ -15,7 +15,7 @@ from nbguard.archive.repository import Archive
 from nbguard.archive.spool import Spool
 from nbguard.archive.trailers import Decision
 from nbguard.errors import ArchiveMoved
-from nbguard.model import Draft, DraftKind, Measure, Status, Version
+from nbguard.model import Draft, DraftKind, Head, Measure, Status, Version
 from nbguard.ports import Progress
 
 
@@ -92,7 +92,6 @@ class Folder:
             return None
         origin = source or head
         notebook = origin.notebook if origin else draft.id
-        previous = self.catalog.before(notebook, draft.moment) if origin else None
         late = head is not None and head.moment > draft.moment
         return Version(
             id=draft.id,
@@ -110,10 +109,19 @@ class Folder:
             root=draft.root,
             install=draft.install,
             boot=draft.boot,
-            previous=previous.id if previous else None,
+            previous=self._previous(origin, draft),
             renamed_from=draft.renamed_from if source else None,
             signature=draft.signature,
         )
+
+    def _previous(self, origin: Head | None, draft: Draft) -> str | None:
+        """The version before this one in its lineage: nearly always the head's, which is at hand."""
+        if origin is None:
+            return None
+        if origin.moment < draft.moment:
+            return origin.version
+        before = self.catalog.before(origin.notebook, draft.moment)
+        return before.id if before is not None else None
 
     def _status(self, draft: Draft, reading: Reading, notebook: str) -> Status:
         if draft.kind is DraftKind.TOMBSTONE:

@@ -19,7 +19,8 @@ from enum import IntEnum
 from nbguard.archive.delta import make_delta
 from nbguard.durable import fsync_folder, unlink_quietly
 
-DEEPEST_CHAIN = 50
+# git reads chains up to 4,095; 50 is only what `git repack` makes by default. A batch of 64 saves stays one chain.
+DEEPEST_CHAIN = 100
 _LEVEL = 1
 _WORTHWHILE = 0.6
 _OFS_DELTA = 6

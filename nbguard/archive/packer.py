@@ -90,8 +90,9 @@ class Packer:
         check_descent(self._archive, self._archive.verified_tip(), tip)
         self._folder.catch_up()
         drafts = self._spool.drafts()
-        waiting = self._unlink_packed(drafts)
-        batch = self._batch(waiting)
+        spooled = {version.id: version for version in self._catalog.spooled()}
+        waiting = self._unlink_packed(drafts, spooled)
+        batch = self._batch(waiting, spooled)
         if not batch:
             return Packed(0, 0, None)
         total = sum(item.spooled.size for item in batch)
@@ -111,7 +112,7 @@ class Packer:
         self._spool.unlink(item.spooled for item in batch)
         return Packed(len(recorded), total, tip)
 
-    def _batch(self, waiting: list[SpooledDraft]) -> list[_Item]:
+    def _batch(self, waiting: list[SpooledDraft], versions: dict[str, Version]) -> list[_Item]:
         batch: list[_Item] = []
         size = 0
         for spooled in waiting:
@@ -119,13 +120,14 @@ class Packer:
                 break
             try:
                 with OpenDraft(spooled.path) as opened:
-                    batch.append(_Item(spooled, opened.draft, self._record(opened.draft)))
+                    batch.append(_Item(spooled, opened.draft, self._record(opened.draft, versions)))
             except FileNotFoundError:
                 continue
             size += spooled.size
         return batch
 
-    def _record(self, draft: Draft) -> Version | Decision | None:
+    @staticmethod
+    def _record(draft: Draft, versions: dict[str, Version]) -> Version | Decision | None:
         if draft.kind in (DraftKind.ACCEPT, DraftKind.PIN):
             return Decision(
                 id=draft.id,
@@ -134,16 +136,16 @@ class Packer:
                 moment=draft.moment,
                 decided_at=draft.observed_at,
             )
-        version = self._catalog.version(draft.id)
+        version = versions.get(draft.id)
         if version is None and draft.kind is not DraftKind.TOMBSTONE:
             raise ArchiveTrouble(f"the catalog does not know draft {draft.id[:10]}", hint="it is tried again by itself")
         return version
 
-    def _unlink_packed(self, drafts: list[SpooledDraft]) -> list[SpooledDraft]:
+    def _unlink_packed(self, drafts: list[SpooledDraft], versions: dict[str, Version]) -> list[SpooledDraft]:
         """Drafts already in main (a crash came between) are read back now, then unlinked; returns the others."""
         waiting = []
         for spooled in drafts:
-            commit = self._catalog.commit_of(spooled.id)
+            commit = None if spooled.id in versions else self._catalog.commit_of(spooled.id)
             if commit is None:
                 waiting.append(spooled)
                 continue

@@ -20,6 +20,8 @@ CREATE TABLE versions (
 ) WITHOUT ROWID;
 CREATE INDEX versions_notebook ON versions (notebook, ord);
 CREATE INDEX versions_path ON versions (path);
+CREATE INDEX versions_fullest ON versions (notebook, chars, cells, saved_at, ord) WHERE status = 'ok';
+CREATE INDEX versions_accepted ON versions (notebook, ord) WHERE accepted = 1;
 CREATE INDEX versions_spooled ON versions (id) WHERE commit_id IS NULL;
 CREATE TABLE heads (
   path BLOB PRIMARY KEY, notebook TEXT NOT NULL, version TEXT NOT NULL, ord BLOB NOT NULL, sha256 TEXT,

@@ -1,0 +1,199 @@
+"""The daemon: named workers, supervised by a plain monotonic main loop that writes the heartbeat.
+
+Cast: ``watcher`` (guard and sweeps), ``saves`` (notices settle and are kept), ``recorder`` (judged, into the catalog),
+``packer`` (spool to archive, maintenance). APScheduler only keeps the cadence of calendar work.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import FrameType
+
+from nbguard import __version__
+from nbguard.clock import Clock
+from nbguard.errors import Busy, NbguardError
+from nbguard.model import Heartbeat, Problem, RootReport
+from nbguard.problems import ProblemBoard
+
+_log = logging.getLogger(__name__)
+_TICK_SECONDS = 1.0
+_JUMP_SECONDS = 30.0
+_LONGEST_BACKOFF_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One named thread: ``step`` blocks for at most a second or two and may be repeated after any exception."""
+
+    name: str
+    step: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalendarJob:
+    """Calendar work: ``run`` only asks a worker to do it, so that no job ever hangs."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """Everything the daemon is made of; app.py builds it."""
+
+    workers: Sequence[Worker]
+    jobs: Sequence[CalendarJob]
+    start: Callable[[], None]
+    stop: Callable[[], None]
+    doubt: Callable[[], None]
+    roots: Callable[[], tuple[RootReport, ...]]
+    problems: Callable[[], Iterable[Problem]]
+    kept: Callable[[], int]
+    missed_events: Callable[[], int]
+    beat: Callable[[Heartbeat], None]
+
+
+class Daemon:
+    """Runs a cast until it is told to stop."""
+
+    def __init__(
+        self, cast: Cast, *, clock: Clock, board: ProblemBoard, boot: str, pid: int, heartbeat_seconds: float
+    ) -> None:
+        self._cast = cast
+        self._clock = clock
+        self._board = board
+        self._boot = boot
+        self._pid = pid
+        self._heartbeat_seconds = heartbeat_seconds
+        self._since = clock.now()
+        self._stopping = threading.Event()
+        self._skew: float | None = None
+
+    def stop(self, *_: int | FrameType | None) -> None:
+        """End soon; safe in a signal handler and from any thread."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Until :meth:`stop`. Only a fault before the first heartbeat escapes."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
+        threads = [
+            threading.Thread(target=self._work, args=(worker,), name=worker.name, daemon=True)
+            for worker in self._cast.workers
+        ]
+        self._beat(stopped=False)
+        self._cast.start()
+        for thread in threads:
+            thread.start()
+        scheduler = _Calendar(self._cast.jobs)
+        try:
+            self._loop(scheduler)
+        finally:
+            self._stopping.set()
+            scheduler.stop()
+            for thread in threads:
+                thread.join(timeout=20.0)
+            self._cast.stop()
+            self._beat(stopped=True)
+
+    def _loop(self, calendar: _Calendar) -> None:
+        due = self._clock.monotonic()
+        while not self._stopping.wait(_TICK_SECONDS):
+            self._watch_clocks(calendar)
+            if self._clock.monotonic() >= due:
+                due = self._clock.monotonic() + self._heartbeat_seconds
+                self._beat(stopped=False)
+
+    def _watch_clocks(self, calendar: _Calendar) -> None:
+        """When wall and boot clock part, jobs are set anew (APScheduler trusts the wall) and the disk is swept."""
+        skew = self._clock.now().timestamp() - self._clock.boottime_ns() / 1e9
+        if self._skew is not None and abs(skew - self._skew) > _JUMP_SECONDS:
+            jumped = skew - self._skew
+            self._board.note(
+                "clock-jumped",
+                f"the clock was set {'forward' if jumped > 0 else 'back'} by {abs(jumped):.0f} s",
+                "nothing is lost: versions are ordered by observation; times shown around now may be odd",
+                subject="clock",
+            )
+            calendar.reset()
+            self._cast.doubt()
+        self._skew = skew
+
+    def _work(self, worker: Worker) -> None:
+        backoff = 1.0
+        while not self._stopping.is_set():
+            try:
+                worker.step()
+            except Busy:
+                self._stopping.wait(1.0)
+            except NbguardError as error:
+                _log.error("%s: %s", worker.name, error.message)
+                self._board.note_error(error, subject=worker.name)
+                self._stopping.wait(min(backoff, _LONGEST_BACKOFF_SECONDS))
+                backoff *= 2
+            except Exception as error:  # noqa: BLE001 - a worker's outer loop: the work is kept, the alarm raised
+                _log.exception("%s failed", worker.name)
+                self._board.note(
+                    "worker-failed",
+                    f"{worker.name} failed: {error!r}",
+                    "see the log; it is tried again by itself",
+                    subject=worker.name,
+                )
+                self._stopping.wait(min(backoff, _LONGEST_BACKOFF_SECONDS))
+                backoff *= 2
+            else:
+                if backoff > 1.0:
+                    self._board.clear(worker.name)
+                backoff = 1.0
+
+    def _beat(self, *, stopped: bool) -> None:
+        now: datetime = self._clock.now()
+        heartbeat = Heartbeat(
+            pid=self._pid,
+            boot=self._boot,
+            since=self._since,
+            beat_at=now,
+            beat_boottime_ns=self._clock.boottime_ns(),
+            version=__version__,
+            roots=self._cast.roots(),
+            problems=tuple(self._cast.problems()),
+            stopped=stopped,
+            kept=self._cast.kept(),
+            missed_events=self._cast.missed_events(),
+        )
+        try:
+            self._cast.beat(heartbeat)
+        except OSError as error:
+            _log.error("the heartbeat could not be written: %s", error)
+
+
+class _Calendar:
+    """APScheduler, kept small: jobs that only knock on a worker's door."""
+
+    def __init__(self, jobs: Sequence[CalendarJob]) -> None:
+        from apscheduler.schedulers.background import BackgroundScheduler
+
+        self._jobs = jobs
+        # misfire_grace_time=None: by default a job that is a second late (a laptop woke up) is dropped for good.
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        for job in jobs:
+            self._scheduler.add_job(job.run, "interval", seconds=job.every_seconds, id=job.name)
+        self._scheduler.start()
+
+    def reset(self) -> None:
+        """Run everything now and count from here."""
+        from datetime import UTC
+
+        for job in self._scheduler.get_jobs():
+            job.modify(next_run_time=datetime.now(UTC))
+
+    def stop(self) -> None:
+        self._scheduler.shutdown(wait=False)
