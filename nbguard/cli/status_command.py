@@ -18,10 +18,10 @@ def command(context: Context, as_object: bool) -> int:
 
     Exit codes: 0 protected (also when something needs a look), 20 stalled, 22 a notebook in scope is not protected.
     """
-    from nbguard import app
+    from nbguard import app_health
     from nbguard.health import status
 
-    report = status.look(app.health_sources(context))
+    report = status.look(app_health.health_sources(context))
     if as_object:
         print_json(status.as_json(report))
     else:

@@ -68,7 +68,7 @@ def as_json(report: Report) -> dict[str, object]:
 def as_lines(report: Report) -> Iterator[str]:
     """What is protected, how fresh, what is wrong, what to do."""
     facts, verdict = report.facts, report.verdict
-    yield _headline(verdict)
+    yield _headline(facts, verdict)
     yield f"  {_protection(facts, verdict)}"
     yield f"  {_daemon_line(report)}"
     spool = facts.spool
@@ -89,12 +89,16 @@ def as_lines(report: Report) -> Iterator[str]:
             yield f"hint:    {problem.hint}"
 
 
-def _headline(verdict: Verdict) -> str:
+def _headline(facts: Facts, verdict: Verdict) -> str:
+    if not facts.roots:
+        return "NOTHING IS PROTECTED"
     if verdict.state is State.STALLED:
         return "STALLED: protection has stopped"
     if verdict.exit_code:
         return "GAP: not every notebook is protected"
-    return "ok" if verdict.state is State.OK else "ok, but something needs a look"
+    if not verdict.running:
+        return "protected as of now; the next save will not be, for the daemon is not running"
+    return "ok" if verdict.state is State.OK else "protected, but something needs a look"
 
 
 def _protection(facts: Facts, verdict: Verdict) -> str:

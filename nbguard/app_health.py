@@ -1,0 +1,106 @@
+"""The composition root's second page: what `status` and `doctor` look at, wired from the rooms."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nbguard.app import archive_of, open_store, spool_of
+from nbguard.clock import SystemClock
+from nbguard.errors import ArchiveTrouble
+from nbguard.health.facts import SpoolFacts
+from nbguard.health.gather import Sources, system_sources, watched_roots
+from nbguard.health.heartbeat import read_heartbeat
+from nbguard.model import Head, Signature
+from nbguard.processes import boot_id
+from nbguard.settings import Settings
+
+if TYPE_CHECKING:
+    from nbguard.cli.context import Context
+    from nbguard.health.doctor import Patient
+
+
+def health_sources(context: Context) -> Sources:
+    """Where `status` gets its facts from."""
+    return system_sources(
+        context.places,
+        context.settings,
+        walk=lambda roots: _notebooks(context, roots),
+        heads=lambda: _heads(context),
+        spool=lambda: _spool(context),
+    )
+
+
+def doctor_patient(context: Context) -> Patient:
+    """What `doctor` examines."""
+    from nbguard.archive.spool import Reserve
+    from nbguard.health.doctor import Patient, check_archive
+    from nbguard.recover.servers import running_servers, runtime_folder
+
+    places, settings = context.places, context.settings
+    limits = (settings or Settings()).limits
+    beat = read_heartbeat(places.heartbeat)
+    return Patient(
+        places=places,
+        settings=settings,
+        roots=watched_roots(settings, beat),
+        clock=SystemClock(),
+        boot=boot_id(),
+        heartbeat=beat,
+        file_system=_file_system,
+        reserve=Reserve(bytes=limits.reserve_bytes, percent=limits.reserve_percent).of,
+        catalog=lambda: _count(context),
+        fsck=lambda: check_archive(places.archive),
+        servers=lambda: len(running_servers(runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))),
+    )
+
+
+def _notebooks(context: Context, roots: Sequence[str]) -> Mapping[str, Signature]:
+    from nbguard.watch.scope import Scope
+    from nbguard.watch.walk import walk
+
+    ignore = (context.settings or Settings()).ignore
+    own = context.places.own_folders()
+    return {path: signature for root in roots for path, signature in walk(Scope(root, ignore=ignore, own_folders=own))}
+
+
+def _heads(context: Context) -> Sequence[Head]:
+    archive = archive_of(context)
+    if not archive.exists() and not archive.was_made():
+        return ()
+    archive.require()
+    try:
+        store = open_store(context)
+        store.folder.catch_up()
+        return store.catalog.heads()
+    except (sqlite3.Error, OSError) as error:
+        raise ArchiveTrouble(f"the catalog cannot be read: {error}", hint=_CATALOG_HINT) from error
+
+
+def _count(context: Context) -> int:
+    try:
+        store = open_store(context)
+        store.folder.catch_up()
+        return store.catalog.count()
+    except (sqlite3.Error, OSError) as error:
+        raise ArchiveTrouble(f"the catalog cannot be read: {error}", hint=_CATALOG_HINT) from error
+
+
+_CATALOG_HINT = "remove state/catalog.sqlite: it is made again from the archive, and nothing is lost by it"
+
+
+def _spool(context: Context) -> SpoolFacts:
+    summary = spool_of(context).summary()
+    oldest = summary.oldest_at
+    age = None if oldest is None else max(0.0, SystemClock().now().timestamp() - oldest)
+    return SpoolFacts(drafts=summary.drafts, bytes=summary.bytes, oldest_seconds=age)
+
+
+def _file_system(path: str) -> tuple[str, bool]:
+    from nbguard.watch.mounts import is_remote, mount_of, read_mounts
+
+    mount = mount_of(path, read_mounts())
+    return ("", False) if mount is None else (mount.kind, is_remote(mount.kind))
