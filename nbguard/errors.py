@@ -14,6 +14,7 @@ The tree::
     ├── ArchiveTrouble        1   git said no, or a version did not read back
     │   ├── ArchiveMoved          main was moved by someone else
     │   └── ReadBackFailed        what came back is not what was kept
+    ├── ChangedMeanwhile      1   a file changed while it was copied; nothing was kept
     └── StorageTrouble        1   the disk said no; carries a problem code
 """
 
@@ -104,6 +105,12 @@ class ArchiveMoved(ArchiveTrouble):
 
 class ReadBackFailed(ArchiveTrouble):
     """A version that git accepted did not come back byte for byte."""
+
+
+class ChangedMeanwhile(NbguardError):
+    """A file changed while it was being copied; nothing was kept of the mixture."""
+
+    code = "changed-meanwhile"
 
 
 class StorageTrouble(NbguardError):

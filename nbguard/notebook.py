@@ -29,8 +29,16 @@ def measure(data: bytes) -> Measure | None:
     (nbformat 4) or ``worksheets`` (2 and 3). Never raises.
     """
     try:
+        return measure_strictly(data)
+    except MemoryError:
+        return None
+
+
+def measure_strictly(data: bytes) -> Measure | None:
+    """As measure, but raises MemoryError: a lack of memory says nothing of the notebook."""
+    try:
         notebook = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError, MemoryError):
+    except (ValueError, RecursionError):
         return None
     if not isinstance(notebook, dict):
         return None

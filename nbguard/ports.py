@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -19,7 +19,11 @@ class DraftStore(Protocol):
         """Make a draft durable. Raises StorageTrouble."""
 
     def keep_stream(self, draft: Draft, fd: int) -> Draft:
-        """As keep, copying from an open file; returns the draft with its size and sha256. Raises StorageTrouble."""
+        """As keep, copying from an open file; returns the draft with its size and sha256.
+
+        A draft that has a sha256 already is kept only if that is what was copied. Raises StorageTrouble,
+        ChangedMeanwhile.
+        """
 
     def draft(
         self,
@@ -70,6 +74,9 @@ class HeadSource(Protocol):
 
     def heads(self) -> Sequence[Head]: ...
 
+
+ImportDrafts = Callable[[Iterable[tuple[Draft, bytes]], Callable[[list[tuple[Draft, Version]]], None]], int]
+"""Import drafts with their bytes in groups; the callback is told of each group once it is protected."""
 
 Keep = Callable[[str, Trigger], Version]
 """Keep one path now and return its version (also when these bytes were already kept). Raises NbguardError."""
