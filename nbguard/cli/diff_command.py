@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -52,19 +51,20 @@ def command(context: Context, notebook: str, old: str | None, new: str | None, a
 
 def read_present(path: str) -> bytes:
     """The bytes of the notebook on disk. Raises NothingMatched where it is gone, Refused where it is no file."""
+    from nbguard.recover.folder import open_file
     from nbguard.recover.wording import shown
 
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_file(os.path.realpath(path))
     except FileNotFoundError:
         raise NothingMatched(
             f"{shown(path)} is not on disk", hint="compare two versions: nbguard diff NOTEBOOK ~2 ~1"
         ) from None
     except OSError as error:
         raise Refused(f"cannot read {shown(path)}: {error.strerror}", hint="compare two versions instead") from error
+    if fd is None:
+        raise Refused(f"{shown(path)} is not a file now", hint="compare two versions instead")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Refused(f"{shown(path)} is not a file now", hint="compare two versions instead")
         return file.read()
 
 

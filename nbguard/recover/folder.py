@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -11,7 +12,21 @@ from nbguard.errors import Refused
 from nbguard.recover.wording import shown
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def open_file(path: str, *, folder_fd: int | None = None) -> int | None:
+    """Open a regular file for reading, without following a last symlink or waiting for a pipe; None when something
+    else is there. Raises OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink; a socket
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
 
 
 class Folder:
@@ -85,10 +100,10 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """The bytes of a regular file. Raises Refused for anything else, OSError."""
-        fd = os.open(name, _READ_FILE, dir_fd=self.fd)
+        fd = open_file(name, folder_fd=self.fd)
+        if fd is None:
+            raise Refused(f"{shown(os.path.join(self.path, name))} is not a file", hint="move it away first")
         with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise Refused(f"{shown(os.path.join(self.path, name))} is not a file", hint="move it away first")
             return file.read()
 
     def write_new(self, data: bytes, *, like: os.stat_result | None = None) -> str:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from nbguard.errors import ArchiveTrouble, Refused, storage_trouble
 from nbguard.model import Trigger, Version
 from nbguard.ports import Keep
-from nbguard.recover.folder import Folder, symlink_refused
+from nbguard.recover.folder import Folder, open_file, symlink_refused
 from nbguard.recover.wording import shown
 
 _ATTEMPTS = 5
@@ -32,12 +32,12 @@ def refuse_to_replace(path: str, status: os.stat_result) -> Refused | None:
 def digest_on_disk(path: str) -> str | None:
     """sha256 of the regular file at ``path``; None when there is none, or it cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_file(path)
     except OSError:
         return None
+    if fd is None:
+        return None
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
         hashed = sha256()
         while block := file.read(1 << 20):
             hashed.update(block)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
+
+from nbguard.recover.folder import open_file
 
 TIMEOUT_SECONDS = 1.0
 _MOST_SERVERS = 16
@@ -76,12 +77,14 @@ def running_servers(runtime: str) -> list[Server]:
 
 def _server(path: str) -> Server | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_file(path)
     except OSError:
+        return None
+    if fd is None:
         return None
     with os.fdopen(fd, "rb") as file:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
             return None
         raw = file.read(_MOST_INFO_BYTES)
     try:

@@ -130,7 +130,9 @@ def test_what_is_not_understood_is_refused_with_three_examples(text: str) -> Non
     assert caught.value.hint.count(",") == 2
 
 
-ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/Havana", "Asia/Kathmandu", "Pacific/Apia", "Australia/Lord_Howe"])
+ZONES = st.sampled_from(
+    ["UTC", "Europe/Berlin", "America/Havana", "Asia/Kathmandu", "Pacific/Apia", "Australia/Lord_Howe"]
+)
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2080, 1, 1), timezones=st.just(UTC))
 WORDS = st.lists(
     st.sampled_from(
