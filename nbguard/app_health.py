@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nbguard.app import archive_of, open_store, spool_of
+from nbguard.app import archive_of, open_store, reserve_of, scopes_of, spool_of
 from nbguard.clock import SystemClock
 from nbguard.errors import ArchiveTrouble
 from nbguard.health.facts import SpoolFacts
@@ -36,12 +36,10 @@ def health_sources(context: Context) -> Sources:
 
 def doctor_patient(context: Context) -> Patient:
     """What `doctor` examines."""
-    from nbguard.archive.spool import Reserve
     from nbguard.health.doctor import Patient, check_archive
     from nbguard.recover.servers import running_servers, runtime_folder
 
     places, settings = context.places, context.settings
-    limits = (settings or Settings()).limits
     beat = read_heartbeat(places.heartbeat)
     return Patient(
         places=places,
@@ -51,7 +49,7 @@ def doctor_patient(context: Context) -> Patient:
         boot=boot_id(),
         heartbeat=beat,
         file_system=_file_system,
-        reserve=Reserve(bytes=limits.reserve_bytes, percent=limits.reserve_percent).of,
+        reserve=reserve_of(settings or Settings()).of,
         catalog=lambda: _count(context),
         fsck=lambda: check_archive(places.archive),
         servers=lambda: len(running_servers(runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))),
