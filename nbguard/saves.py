@@ -8,16 +8,21 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from nbguard.capture.keep import LAST_ATTEMPT, RETRY_SECONDS, Gone, Keeper, Kept, Outcome, Refused, Retry
 from nbguard.clock import Clock
 from nbguard.errors import StorageTrouble
-from nbguard.model import NoticeKind, Problem, SaveNotice, Trigger
-from nbguard.settings import Limits
+from nbguard.heads import Heads
+from nbguard.model import Draft, NoticeKind, Problem, SaveNotice, Trigger
+from nbguard.ports import DraftStore
+from nbguard.settings import Intervals, Limits
 from nbguard.watch.missing import Missing
+from nbguard.watch.scope import Scope
 from nbguard.watch.settle import Settling, large_due
+from nbguard.watch.watcher import Watcher
 
 _log = logging.getLogger(__name__)
 
@@ -282,6 +287,38 @@ class Saves:
             self._rescue_at = now + _STORAGE_RETRY_SECONDS[-1]
             self.put_leftover(path)
             _log.warning("rescue material not kept: %r: %s", path, trouble.message)
+
+
+def wire(
+    scopes: Iterable[Scope],
+    *,
+    store: DraftStore,
+    heads: Heads,
+    clock: Clock,
+    limits: Limits,
+    intervals: Intervals,
+    kept: Callable[[Draft, bytes | None], None],
+    knows: Callable[[str, str], bool],
+) -> tuple[Watcher, Saves]:
+    """A watcher and the saves it tells of, ready to be started and stepped.
+
+    ``kept`` and ``knows`` are as in Keeper, and are called from the thread that steps the saves.
+    """
+    watcher = Watcher(scopes, heads=heads, clock=clock, intervals=intervals)
+    keeper = Keeper(
+        store=store, heads=heads, clock=clock, limits=limits, root_of=watcher.root_of, kept=kept, knows=knows
+    )
+    missing = Missing(
+        heads=heads,
+        clock=clock,
+        hold_seconds=intervals.mass_deletion_hold_seconds,
+        root_of=watcher.root_of,
+        root_is_sound=watcher.root_is_sound,
+        follow_device=watcher.follow_device,
+    )
+    saves = Saves(keeper=keeper, missing=missing, clock=clock, limits=limits)
+    watcher.deliver_to(saves.put, saves.put_leftover)
+    return watcher, saves
 
 
 def _refusal(outcome: Refused, limits: Limits) -> tuple[str, str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nbguard.capture.keep import Keeper
 from nbguard.clock import Clock, SystemClock
 from nbguard.heads import Heads
-from nbguard.saves import Saves
+from nbguard.saves import Saves, wire
 from nbguard.settings import Intervals, Limits
-from nbguard.watch.missing import Missing
 from nbguard.watch.scope import Scope
 from nbguard.watch.watcher import Watcher
 from tests.helpers import poll
@@ -38,12 +36,12 @@ class Protection:
         self.watcher.sweep_now()
         self.saves.drain()
 
-    def until(self, condition: object, seconds: float = 10.0) -> None:
-        """Step until ``condition`` (a callable) is true; AssertionError when it does not become so."""
+    def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        """Step until ``condition`` is true; AssertionError when it does not become so."""
 
         def holds() -> object:
             self.step(0.02)
-            return condition() if callable(condition) else condition
+            return condition()
 
         poll(holds, seconds, every=0.0)
 
@@ -67,26 +65,16 @@ def protecting(
     heads = heads or Heads()
     store = store or MemoryStore()
     limits, intervals = limits or Limits(), intervals or Intervals()
-    put: list[Saves] = []
-    watcher = Watcher(
+    watcher, saves = wire(
         [Scope(str(root), ignore=ignore) for root in roots],
+        store=store,
         heads=heads,
         clock=clock,
+        limits=limits,
         intervals=intervals,
-        put=lambda notice: put[0].put(notice),
-        leftover=lambda path: put[0].put_leftover(path),
+        kept=lambda draft, data: None,
+        knows=store.knows,
     )
-    keeper = Keeper(store=store, heads=heads, clock=clock, limits=limits, root_of=watcher.root_of, knows=store.knows)
-    missing = Missing(
-        heads=heads,
-        clock=clock,
-        hold_seconds=intervals.mass_deletion_hold_seconds,
-        root_of=watcher.root_of,
-        root_is_sound=watcher.root_is_sound,
-        follow_device=watcher.follow_device,
-    )
-    saves = Saves(keeper=keeper, missing=missing, clock=clock, limits=limits)
-    put.append(saves)
     watcher.start()
     try:
         yield Protection(watcher, saves, store, heads, clock)

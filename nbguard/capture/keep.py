@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from nbguard.capture.origin import find_origin
 from nbguard.capture.reading import (
@@ -21,6 +21,7 @@ from nbguard.capture.reading import (
     Unreadable,
     read_stably,
     reopened,
+    written_at,
 )
 from nbguard.clock import Clock
 from nbguard.errors import ChangedMeanwhile
@@ -124,7 +125,7 @@ class Keeper:
             return _without_bytes(reading, head, attempt)
         if head is not None and head.sha256 == reading.sha256:
             return Unchanged(self._refresh(head, reading))
-        whole = _is_whole(reading)
+        whole = is_whole(reading)
         if not whole and attempt < LAST_ATTEMPT:
             return Retry(RETRY_SECONDS[attempt], "not a complete notebook yet")
         origin = find_origin(self._heads, path, reading, hint=renamed_from, by_sweep=trigger is Trigger.SWEEP)
@@ -168,7 +169,7 @@ class Keeper:
         for leftover in (*leftovers_of(path), checkpoint_of(path)):
             moment = self._store.moment()
             reading = self._read(leftover, None)
-            if not isinstance(reading, Reading) or reading.sha256 in seen or not _is_whole(reading):
+            if not isinstance(reading, Reading) or reading.sha256 in seen or not is_whole(reading):
                 continue
             seen.add(reading.sha256)
             if not self._knows(path, reading.sha256):
@@ -180,7 +181,7 @@ class Keeper:
         moment = self._store.moment()
         checkpoint = checkpoint_of(path)
         reading = self._read(checkpoint, None)
-        if not isinstance(reading, Reading) or reading.sha256 == sha256 or not _is_whole(reading):
+        if not isinstance(reading, Reading) or reading.sha256 == sha256 or not is_whole(reading):
             return None
         if self._knows(path, reading.sha256):
             return None
@@ -190,8 +191,9 @@ class Keeper:
     def _put_beside(self, path: str, source: str, reading: Reading, moment: Moment, trigger: Trigger) -> list[Draft]:
         """Keep bytes found at ``source`` as a version of ``path`` that never was its latest state."""
         now = self._clock.now()
-        written_at = datetime.fromtimestamp(reading.signature.mtime_ns / 1e9, UTC)
-        draft = self._put(path, reading, moment, trigger, source=source, tip=False, observed_at=min(written_at, now))
+        draft = self._put(
+            path, reading, moment, trigger, source=source, tip=False, observed_at=min(written_at(reading), now)
+        )
         if draft is None:
             return []
         self._kept(draft, reading.data)
@@ -267,7 +269,7 @@ class Keeper:
         return self._root_of(path) or os.path.dirname(path)
 
 
-def _is_whole(reading: Reading) -> bool:
+def is_whole(reading: Reading) -> bool:
     """The cheap gate: not empty, not cut."""
     return looks_complete(reading.data if reading.data is not None else reading.ends)
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from nbguard.model import Signature
 
@@ -123,6 +124,14 @@ def reopened(path: str, signature: Signature) -> Generator[int | None]:
 def signature_of(status: os.stat_result) -> Signature:
     """A stat as a Signature."""
     return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def written_at(reading: Reading) -> datetime:
+    """The file's mtime, UTC; the beginning of 1970 when that is no date."""
+    try:
+        return datetime.fromtimestamp(reading.signature.mtime_ns / 1e9, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _hash_stream(fd: int, size: int) -> tuple[str, bytes]:

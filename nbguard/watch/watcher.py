@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from nbguard.clock import Clock
 from nbguard.heads import Heads
-from nbguard.model import Problem, RootReport, SaveNotice
+from nbguard.model import NoticeKind, Problem, RootReport, SaveNotice
 from nbguard.settings import Intervals
 from nbguard.watch.board import Board, Claim
 from nbguard.watch.guard import Finding, Repair, RootState, diagnose
@@ -35,7 +35,7 @@ _SWEEP_SHARE = 1 / 20
 
 
 class Watcher:
-    """Tells ``put`` of every notebook that may have changed, and ``leftover`` of notebooks with rescue material.
+    """Tells of every notebook that may have changed, and of those with rescue material, once it knows whom to tell.
 
     ``step`` is for one thread and may take as long as a walk over a root; everything else may be called from any.
     """
@@ -47,13 +47,13 @@ class Watcher:
         heads: Heads,
         clock: Clock,
         intervals: Intervals,
-        put: Callable[[SaveNotice], None],
-        leftover: Callable[[str], None] = lambda path: None,
     ) -> None:
-        self._roots = [WatchedRoot(scope, heads=heads, clock=clock, put=put) for scope in scopes]
+        self._roots = [WatchedRoot(scope, heads=heads, clock=clock, put=self._deliver) for scope in scopes]
+        self._heads = heads
         self._clock = clock
         self._intervals = intervals
-        self._leftover = leftover
+        self._put: Callable[[SaveNotice], None] = lambda notice: None
+        self._leftover: Callable[[str], None] = lambda path: None
         self._lost_events = LostEvents(self._overflow)
         self._next_guard = float("-inf")
         self._wanted = threading.Event()
@@ -64,6 +64,11 @@ class Watcher:
         self.missed_events = 0
         self.rebuilds = 0
         self.sweeps = 0
+
+    def deliver_to(self, put: Callable[[SaveNotice], None], leftover: Callable[[str], None]) -> None:
+        """Tell these, from now on and from any thread; to be called before start()."""
+        self._put = put
+        self._leftover = leftover
 
     def start(self) -> None:
         """Begin events on every root there is; the first step() then sweeps, so nothing falls between."""
@@ -101,6 +106,20 @@ class Watcher:
                 self._sweep(root, now, full=True)
         self._publish(now)
 
+    def survey(self) -> list[tuple[str, str]]:
+        """(path, root) of every notebook never kept, the newest first, for an import in bulk.
+
+        Tells nobody: the sweep of the first step() does, of those that are unknown then.
+        """
+        self._guard(self._clock.monotonic())
+        found: dict[str, int] = {}
+        for root in self._roots:
+            if root.state is RootState.THERE:
+                swept = root.sweeper.sweep(full=True)
+                found |= {item.path: item.modified_ns for item in swept.found if item.kind is NoticeKind.SWEPT}
+        unknown = sorted((path for path in found if self._heads.get(path) is None), key=lambda path: -found[path])
+        return [(path, self.root_of(path) or "") for path in unknown]
+
     def reports(self) -> tuple[RootReport, ...]:
         """How each root is watched, as of the last step."""
         return self._reports
@@ -130,6 +149,9 @@ class Watcher:
     def covers(self, path: str) -> bool:
         """Whether ``path`` is a notebook that is watched."""
         return any(root.scope.covers(path, root.sweeper.closed) for root in self._roots)
+
+    def _deliver(self, notice: SaveNotice) -> None:
+        self._put(notice)
 
     def _overflow(self) -> None:
         for root in self._roots:
