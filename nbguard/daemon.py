@@ -79,8 +79,8 @@ class Daemon:
         """End soon; safe in a signal handler and from any thread."""
         self._stopping.set()
 
-    def run(self) -> None:
-        """Until :meth:`stop`. Only a fault before the first heartbeat escapes."""
+    def run(self, *, before: Callable[[], None] = lambda: None) -> None:
+        """Until :meth:`stop`; ``before`` is done after the first heartbeat and before the workers begin."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
         threads = [
@@ -88,7 +88,8 @@ class Daemon:
             for worker in self._cast.workers
         ]
         self._beat(stopped=False)
-        self._cast.start()
+        self._cast.start()  # events are gathered from here on, so that nothing falls between
+        before()
         for thread in threads:
             thread.start()
         scheduler = _Calendar(self._cast.jobs)
@@ -166,6 +167,7 @@ class Daemon:
             stopped=stopped,
             kept=self._cast.kept(),
             missed_events=self._cast.missed_events(),
+            beat_monotonic=self._clock.monotonic(),
         )
         try:
             self._cast.beat(heartbeat)

@@ -317,6 +317,15 @@ class Catalog:
         )
         return [version_of(row) for row in rows]
 
+    def knows(self, path: str, sha256: str) -> bool:
+        """Whether the notebook at ``path`` has a version with these bytes."""
+        row = self._db.execute(
+            "SELECT 1 FROM versions WHERE sha256 = ?2"
+            " AND notebook = (SELECT notebook FROM heads WHERE path = ?1) LIMIT 1",
+            (os.fsencode(path), sha256),
+        ).fetchone()
+        return row is not None
+
     def spooled(self) -> list[Version]:
         """Versions that are only in the spool, in the order of observation."""
         rows = self._db.execute(f"SELECT {COLUMNS} FROM versions WHERE commit_id IS NULL ORDER BY ord, id")

@@ -15,7 +15,7 @@ from nbguard.archive.repository import Archive
 from nbguard.archive.spool import Spool
 from nbguard.archive.trailers import Decision
 from nbguard.errors import ArchiveMoved
-from nbguard.model import Draft, DraftKind, Head, Measure, Status, Version
+from nbguard.model import Draft, DraftKind, Head, Measure, Status, Trigger, Version
 from nbguard.ports import Progress
 
 
@@ -58,7 +58,10 @@ class Folder:
             self._read_spool(set(missing), progress)
 
     def add(self, draft: Draft, reading: Reading) -> Version | Decision | None:
-        """Fold one draft inside a transaction; None for a tombstone of a path that holds nothing."""
+        """Fold one draft inside a transaction; None when it records nothing new.
+
+        That is a tombstone of a path that holds nothing, and the echo of a version that another process kept first.
+        """
         if draft.kind in (DraftKind.ACCEPT, DraftKind.PIN):
             decision = Decision(
                 id=draft.id,
@@ -93,6 +96,8 @@ class Folder:
         origin = source or head
         notebook = origin.notebook if origin else draft.id
         late = head is not None and head.moment > draft.moment
+        if head is not None and not late and _is_echo(draft, head):
+            return None
         return Version(
             id=draft.id,
             notebook=notebook,
@@ -169,6 +174,20 @@ class Folder:
         if opened.draft.kind is not DraftKind.VERSION:
             return Reading(None)
         return self._measuring(path, opened.offset, opened.draft.size)
+
+
+def _is_echo(draft: Draft, head: Head) -> bool:
+    """Whether the daemon saw bytes that are the latest state already: a snapshot or a restore was there first.
+
+    Only the daemon's own drafts: nobody was told their ids.
+    """
+    return (
+        draft.kind is DraftKind.VERSION
+        and draft.trigger in (Trigger.WATCH, Trigger.SWEEP)
+        and draft.tip
+        and draft.renamed_from is None
+        and draft.sha256 == head.sha256
+    )
 
 
 def check_descent(archive: Archive, known: str | None, tip: str | None) -> None:

@@ -19,7 +19,7 @@ from nbguard.archive.repository import Archive
 from nbguard.archive.spool import Reserve, Spool, SpooledDraft
 from nbguard.archive.trailers import Decision
 from nbguard.durable import FileLock, free_space
-from nbguard.errors import ArchiveTrouble, StorageTrouble, storage_trouble
+from nbguard.errors import StorageTrouble, storage_trouble
 from nbguard.model import Draft, DraftKind, Version
 
 _CHUNK = 1 << 20
@@ -37,7 +37,7 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One draft on its way, and what the catalog says it is (None: a tombstone of nothing)."""
+    """One draft on its way, and what the catalog says it is (None: it records nothing new, see Folder.add)."""
 
     spooled: SpooledDraft
     draft: Draft
@@ -88,8 +88,8 @@ class Packer:
         tip = self._archive.tip()
         check_descent(self._archive, self._catalog.tip, tip)
         check_descent(self._archive, self._archive.verified_tip(), tip)
-        self._folder.catch_up()
         drafts = self._spool.drafts()
+        self._folder.catch_up()  # after the listing: it knows all of it
         spooled = {version.id: version for version in self._catalog.spooled()}
         waiting = self._unlink_packed(drafts, spooled)
         batch = self._batch(waiting, spooled)
@@ -136,10 +136,7 @@ class Packer:
                 moment=draft.moment,
                 decided_at=draft.observed_at,
             )
-        version = versions.get(draft.id)
-        if version is None and draft.kind is not DraftKind.TOMBSTONE:
-            raise ArchiveTrouble(f"the catalog does not know draft {draft.id[:10]}", hint="it is tried again by itself")
-        return version
+        return versions.get(draft.id)
 
     def _unlink_packed(self, drafts: list[SpooledDraft], versions: dict[str, Version]) -> list[SpooledDraft]:
         """Drafts already in main (a crash came between) are read back now, then unlinked; returns the others."""

@@ -1,0 +1,205 @@
+"""The composition root's third page: the daemon's cast."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nbguard.app import first_import, new_keeper, open_store, reserve_of, scopes_of, spool_of
+from nbguard.archive.maintenance import Maintenance, count_packs, is_due
+from nbguard.archive.packer import Packer
+from nbguard.archive.recorder import PackPolicy, Recorder
+from nbguard.clock import SystemClock
+from nbguard.daemon import CalendarJob, Cast, Daemon, Worker
+from nbguard.errors import Busy, NbguardError
+from nbguard.heads import Heads
+from nbguard.health.heartbeat import write_heartbeat
+from nbguard.model import Problem
+from nbguard.notebook import measure
+from nbguard.ports import Progress
+from nbguard.problems import ProblemBoard
+from nbguard.processes import boot_id
+from nbguard.saves import Saves
+from nbguard.settings import Settings
+from nbguard.watch.missing import Missing
+from nbguard.watch.watcher import Watcher
+
+if TYPE_CHECKING:
+    from nbguard.cli.context import Context
+
+_log = logging.getLogger(__name__)
+
+
+class Assembly:
+    """Everything of one daemon process, wired. Each worker has a catalog connection of its own."""
+
+    def __init__(self, context: Context, roots: Sequence[str]) -> None:
+        settings = context.settings or Settings()
+        self.clock = SystemClock()
+        self.board = ProblemBoard(self.clock)
+        self.settings = settings
+        self._context = context
+        spool = spool_of(context)
+        spool.make()
+        spool.sweep_leftovers()
+        self.recording = open_store(context, spool)
+        self.packing = open_store(context, spool)
+        self._asking = open_store(context, spool)
+        self.recording.folder.catch_up()
+        self.heads = Heads(self.recording.catalog.heads())
+        self.recorder = Recorder(folder=self.recording.folder, spool=spool, measure=measure, clock=self.clock)
+        self.packer = Packer(
+            archive=self.packing.archive,
+            spool=spool,
+            catalog=self.packing.catalog,
+            folder=self.packing.folder,
+            batch_bytes=settings.packing.bytes,
+            reserve=reserve_of(settings),
+        )
+        self.maintenance = Maintenance(self.packing.archive)
+        self.policy = PackPolicy(
+            drafts=settings.packing.drafts, bytes=settings.packing.bytes, seconds=settings.intervals.pack_seconds
+        )
+        self.scopes = scopes_of(context, roots)
+        self.watcher = Watcher(
+            self.scopes,
+            heads=self.heads,
+            clock=self.clock,
+            intervals=settings.intervals,
+        )
+        self.saves = Saves(
+            keeper=new_keeper(context, self._asking, self.heads, root_of=self.watcher.root_of, kept=self.recorder.put),
+            missing=Missing(
+                heads=self.heads,
+                clock=self.clock,
+                hold_seconds=settings.intervals.mass_deletion_hold_seconds,
+                root_of=self.watcher.root_of,
+                root_is_sound=self.watcher.root_is_sound,
+                follow_device=self.watcher.follow_device,
+            ),
+            clock=self.clock,
+            limits=settings.limits,
+        )
+        self.watcher.deliver_to(self.saves.put, self.saves.put_leftover)
+        self._pack_now = threading.Event()
+        self._maintain_now = threading.Event()
+        self._pause = threading.Event()
+
+    # -- once ------------------------------------------------------------------------------------------------------
+
+    def import_first(self, progress: Progress = lambda done, total: None) -> None:
+        """First versions of notebooks nobody has seen; what fails is noted and found again by the sweep."""
+        try:
+            report = first_import(self._context, self.packing, self.heads).run(self.scopes, progress)
+        except NbguardError as error:
+            _log.error("first import: %s", error.message)
+            self.board.note_error(error, subject="import")
+            return
+        self.board.clear("import")
+        if report.versions:
+            _log.info("kept %d first versions of %d notebooks", report.versions, report.notebooks)
+
+    def once(self, progress: Progress = lambda done, total: None) -> tuple[Problem, ...]:
+        """Import, sweep, keep, pack, and return what is wrong."""
+        self.import_first(progress)
+        self.watcher.sweep_now()
+        self.saves.drain(wait_seconds=15.0)
+        self.recorder.drain()
+        self.packer.pack()
+        return self.problems()
+
+    # -- workers ---------------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        self.watcher.step(self.clock.monotonic())
+        self._pause.wait(1.0)
+
+    def save(self) -> None:
+        self.saves.step(1.0)
+
+    def record(self) -> None:
+        self.recorder.step(2.0)
+
+    def pack(self) -> None:
+        """Pack when it is worth it, then see to maintenance."""
+        self._pack_now.wait(1.0)
+        if self._pack_now.is_set() or self.policy.is_due(self.recorder.waiting()):
+            self._pack_now.clear()
+            try:
+                done = self.packer.pack()
+            finally:
+                self.recorder.count_spool()
+            if done.tip is not None:
+                _log.info("packed %d versions, %d bytes", done.versions, done.bytes)
+                self._maintain()
+        if self._maintain_now.is_set():
+            self._maintain_now.clear()
+            self._maintain()
+
+    def _maintain(self) -> None:
+        if is_due(count_packs(self.packing.archive)):
+            try:
+                self.maintenance.run()
+            except Busy:
+                self._maintain_now.set()
+
+    def maintain_soon(self) -> None:
+        self._maintain_now.set()
+
+    # -- what is told ----------------------------------------------------------------------------------------------
+
+    def problems(self) -> tuple[Problem, ...]:
+        return (*self.board.all(), *self.watcher.problems(), *self.saves.problems())
+
+    def begin(self) -> None:
+        self.recorder.count_spool()
+        self.watcher.start()
+
+    def end(self) -> None:
+        self.watcher.stop()
+        self.saves.drain()
+        self.recorder.drain()
+
+
+def assemble(context: Context, roots: Sequence[str]) -> Assembly:
+    """Wire a daemon for ``roots``. Raises NbguardError."""
+    return Assembly(context, roots)
+
+
+def daemon_of(assembly: Assembly, context: Context) -> Daemon:
+    """The daemon that runs an assembly until it is stopped."""
+    settings = assembly.settings
+    cast = Cast(
+        workers=(
+            Worker(name="watcher", step=assembly.watch),
+            Worker(name="saves", step=assembly.save),
+            Worker(name="recorder", step=assembly.record),
+            Worker(name="packer", step=assembly.pack),
+        ),
+        jobs=(
+            CalendarJob(
+                name="maintenance",
+                every_seconds=settings.intervals.maintenance_seconds,
+                run=assembly.maintain_soon,
+            ),
+        ),
+        start=assembly.begin,
+        stop=assembly.end,
+        doubt=assembly.watcher.request_sweep,
+        roots=assembly.watcher.reports,
+        problems=assembly.problems,
+        kept=lambda: assembly.saves.kept,
+        missed_events=lambda: assembly.watcher.missed_events,
+        beat=lambda heartbeat: write_heartbeat(context.places.heartbeat, heartbeat),
+    )
+    return Daemon(
+        cast,
+        clock=assembly.clock,
+        board=assembly.board,
+        boot=boot_id(),
+        pid=os.getpid(),
+        heartbeat_seconds=settings.intervals.heartbeat_seconds,
+    )

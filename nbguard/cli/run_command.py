@@ -1,0 +1,81 @@
+"""`nbguard run`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from nbguard.cli.context import Context
+from nbguard.cli.output import Bar, say
+from nbguard.errors import PartlyDone, UsageError
+
+
+@click.command()
+@click.option("--watch", metavar="DIR", multiple=True, type=click.Path(), help="Watch this folder too (repeatable).")
+@click.option("--once", is_flag=True, help="Look at everything once, keep and pack it, and end.")
+@click.pass_obj
+def command(context: Context, *, watch: tuple[str, ...], once: bool) -> None:
+    """Run the daemon in the foreground.
+
+    With no configuration, --watch writes a minimal one; where there is one, DIR adds to its roots for this run.
+    Exit codes: 0 done or stopped, 3 some notebooks were not kept (--once), 11 a daemon already runs.
+    """
+    from nbguard.git import check_git
+
+    check_git()
+    roots = _roots(context, watch)
+    from nbguard import app
+    from nbguard.app_daemon import assemble, daemon_of
+    from nbguard.durable import FileLock, make_private_folder
+    from nbguard.errors import Busy, NoArchive
+    from nbguard.logs import start_logging
+
+    places = context.places
+    make_private_folder(places.state)
+    lock = FileLock(places.daemon_lock)
+    try:
+        lock.acquire()
+    except Busy:
+        raise Busy("a daemon already runs", hint="see `nbguard status`") from None
+    with lock:
+        if not once:
+            start_logging(places.log_file)
+        try:
+            app.ensure_archive(context)
+        except NoArchive as error:
+            if once:
+                raise
+            say(f"error: {error.message}")  # the daemon goes on: drafts stay in the spool, and status says so
+            app.spool_of(context).make()
+        assembly = assemble(context, roots)
+        bar = Bar("keeping first versions")
+        if once:
+            problems = assembly.once(bar)
+            bar.clear()
+            lost = [problem for problem in problems if problem.code not in ("polling", "watch-limit")]
+            if lost:
+                raise PartlyDone("; ".join(problem.message for problem in lost), hint=lost[0].hint, code=lost[0].code)
+            return
+        say(f"watching {', '.join(roots)}")
+        daemon = daemon_of(assembly, context)
+        daemon.run(before=lambda: assembly.import_first(bar))
+
+
+def _roots(context: Context, watch: tuple[str, ...]) -> tuple[str, ...]:
+    """The configured roots and the named ones; a minimal configuration is written where there is none."""
+    from nbguard.service.setup import checked_roots, write_configuration
+    from nbguard.settings import minimal_configuration
+
+    named = checked_roots(watch, os.path.expanduser("~")) if watch else ()
+    settings = context.settings
+    if settings is not None:
+        roots = (*settings.roots, *(root for root in named if root not in settings.roots))
+        if not roots:
+            raise UsageError("the configuration names no roots", hint="nbguard run --watch DIR, or nbguard setup")
+        return roots
+    if not named:
+        raise UsageError("there is no configuration", hint="nbguard run --watch DIR, or nbguard setup")
+    write_configuration(context.places.config, minimal_configuration(named))
+    say(f"configuration: {context.places.config}")
+    return named

@@ -1,0 +1,44 @@
+"""Keeping one path now, in a command: the same way as in the daemon, without waiting for quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nbguard.capture.keep import Gone, Keeper, Kept, Refused, Skipped, Unchanged
+from nbguard.errors import NothingMatched, PartlyDone
+from nbguard.model import Trigger, Version
+
+
+class KeepNow:
+    """The Keep port. ``version_of`` finds a version by id, folding what was just kept first.
+
+    A torn file is looked at again for as long as the daemon would (12.5 s), then kept as it is.
+    """
+
+    def __init__(
+        self, *, keeper: Keeper, version_of: Callable[[str], Version | None], wait: Callable[[float], None]
+    ) -> None:
+        self._keeper = keeper
+        self._version_of = version_of
+        self._wait = wait
+
+    def __call__(self, path: str, trigger: Trigger) -> Version:
+        """Raises NothingMatched (no notebook), PartlyDone (there is one, and it cannot be kept), StorageTrouble."""
+        for attempt in range(10):
+            outcome = self._keeper.keep(path, trigger, attempt=attempt)
+            if isinstance(outcome, Kept):
+                return self._version(outcome.draft.id, path)
+            if isinstance(outcome, Unchanged):
+                return self._version(outcome.head.version, path)
+            if isinstance(outcome, Gone | Skipped):
+                raise NothingMatched(f"there is no notebook at {path}", hint="name a file, or a folder that holds some")
+            if isinstance(outcome, Refused):
+                raise PartlyDone(f"{path} is not kept: {outcome.reason}", code=outcome.code)
+            self._wait(outcome.after_seconds)
+        raise PartlyDone(f"{path} is not kept: it does not hold still", hint="try again when it is not being written")
+
+    def _version(self, identity: str, path: str) -> Version:
+        found = self._version_of(identity)
+        if found is None:
+            raise PartlyDone(f"{path} is kept as {identity[:10]}, but the catalog does not show it yet")
+        return found
