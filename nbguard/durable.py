@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 from types import TracebackType
 
 from nbguard.errors import Busy
@@ -41,7 +40,7 @@ def replace_durably(path: str, data: bytes, *, mode: int = 0o600) -> None:
     """Put ``data`` at ``path`` in one step: a reader sees the old bytes or the new, also after a power cut."""
     folder, name = os.path.split(path)
     # Short on purpose: a 255-byte name has no room for a suffix.
-    temporary = os.path.join(folder, f".nbguard-{secrets.token_hex(6)}.tmp")
+    temporary = os.path.join(folder, f".nbguard-{os.urandom(6).hex()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from types import TracebackType
 
@@ -110,7 +109,7 @@ class Folder:
         """Put ``data`` durably into a file with a short temporary name, with the mode and owner of ``like``; return
         the name. Raises OSError."""
         # A 255-byte notebook name leaves no room for a suffix, so the temporary name does not hold it.
-        name = f".nbguard-{secrets.token_hex(6)}.tmp"
+        name = f".nbguard-{os.urandom(6).hex()}.tmp"
         fd = os.open(
             name,
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -160,7 +159,7 @@ class Folder:
 
     def second_name(self, name: str) -> str | None:
         """Another, temporary name for the same file, to look at it after it was replaced; None where impossible."""
-        other = f".nbguard-{secrets.token_hex(6)}.tmp"
+        other = f".nbguard-{os.urandom(6).hex()}.tmp"
         try:
             os.link(name, other, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
         except OSError:

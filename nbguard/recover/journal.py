@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,7 +45,7 @@ class Journal:
     ) -> Restored:
         """Write down, durably, that ``path`` is about to be replaced. Raises OSError."""
         entry = Restored(
-            id=secrets.token_hex(8),
+            id=os.urandom(8).hex(),
             at=at,
             path=path,
             trusted=trusted,

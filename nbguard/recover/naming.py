@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from shlex import quote
 
 from nbguard.errors import Ambiguous, NothingMatched, UsageError
 from nbguard.model import Version
@@ -57,6 +56,8 @@ def _nothing(library: Library, text: str, path: str) -> NothingMatched:
     if os.path.isdir(path):
         return NothingMatched(f"{shown(text)} is a folder", hint="name a notebook; see `nbguard list`")
     if os.path.lexists(path):
+        from shlex import quote
+
         return NothingMatched(
             f"nothing was kept of {shown(text)} yet", hint=f"keep it now: nbguard snapshot {shown(quote(text))}"
         )
