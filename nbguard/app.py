@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from nbguard.archive.repository import Archive
 from nbguard.archive.spool import Reserve, Spool
 from nbguard.clock import SystemClock
-from nbguard.model import Draft, DraftKind, Measure, Status, Trigger, Version
+from nbguard.model import DraftKind, Measure, Status, Trigger, Version
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from nbguard.archive.catalog import Catalog
     from nbguard.archive.folding import Folder, Reading
@@ -160,15 +160,8 @@ def scopes_of(context: Context, roots: Sequence[str]) -> list[Scope]:
     return [Scope(root, ignore=ignore, own_folders=own) for root in roots]
 
 
-def new_keeper(
-    context: Context,
-    store: Store,
-    heads: Heads,
-    *,
-    root_of: Callable[[str], str | None] | None = None,
-    kept: Callable[[Draft, bytes | None], None] = lambda draft, data: None,
-) -> Keeper:
-    """The keeper of one process."""
+def new_keeper(context: Context, store: Store, heads: Heads) -> Keeper:
+    """The keeper of a command (the daemon's is wired with its watcher)."""
     from nbguard.capture.keep import Keeper
 
     settings = context.settings or Settings()
@@ -177,8 +170,7 @@ def new_keeper(
         heads=heads,
         clock=SystemClock(),
         limits=settings.limits,
-        root_of=root_of or (lambda path: _innermost(settings.roots, path)),
-        kept=kept,
+        root_of=lambda path: _innermost(settings.roots, path),
         knows=store.catalog.knows,
     )
 
@@ -186,6 +178,7 @@ def new_keeper(
 def first_import(context: Context, store: Store, heads: Heads) -> FirstImport:
     """The first import of one process."""
     from nbguard.archive.importer import Importer
+    from nbguard.capture.first import FirstVersions
     from nbguard.first_import import FirstImport
     from nbguard.notebook import measure
 
@@ -198,12 +191,11 @@ def first_import(context: Context, store: Store, heads: Heads) -> FirstImport:
         reserve=reserve_of(settings),
     )
     return FirstImport(
-        store=store.spool,
         heads=heads,
+        first=FirstVersions(store=store.spool, heads=heads, clock=SystemClock(), limits=settings.limits),
         keeper=new_keeper(context, store, heads),
         import_drafts=importer.import_all,
         clock=SystemClock(),
-        limits=settings.limits,
     )
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nbguard.app import first_import, new_keeper, open_store, reserve_of, scopes_of, spool_of
+from nbguard.app import first_import, open_store, reserve_of, scopes_of, spool_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
 from nbguard.archive.recorder import PackPolicy, Recorder
@@ -22,10 +22,8 @@ from nbguard.notebook import measure
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
 from nbguard.processes import boot_id
-from nbguard.saves import Saves
+from nbguard.saves import wire
 from nbguard.settings import Settings
-from nbguard.watch.missing import Missing
-from nbguard.watch.watcher import Watcher
 
 if TYPE_CHECKING:
     from nbguard.cli.context import Context
@@ -47,7 +45,6 @@ class Assembly:
         spool.sweep_leftovers()
         self.recording = open_store(context, spool)
         self.packing = open_store(context, spool)
-        self._asking = open_store(context, spool)
         self.recording.folder.catch_up()
         self.heads = Heads(self.recording.catalog.heads())
         self.recorder = Recorder(folder=self.recording.folder, spool=spool, measure=measure, clock=self.clock)
@@ -64,26 +61,16 @@ class Assembly:
             drafts=settings.packing.drafts, bytes=settings.packing.bytes, seconds=settings.intervals.pack_seconds
         )
         self.scopes = scopes_of(context, roots)
-        self.watcher = Watcher(
+        self.watcher, self.saves = wire(
             self.scopes,
+            store=spool,
             heads=self.heads,
             clock=self.clock,
-            intervals=settings.intervals,
-        )
-        self.saves = Saves(
-            keeper=new_keeper(context, self._asking, self.heads, root_of=self.watcher.root_of, kept=self.recorder.put),
-            missing=Missing(
-                heads=self.heads,
-                clock=self.clock,
-                hold_seconds=settings.intervals.mass_deletion_hold_seconds,
-                root_of=self.watcher.root_of,
-                root_is_sound=self.watcher.root_is_sound,
-                follow_device=self.watcher.follow_device,
-            ),
-            clock=self.clock,
             limits=settings.limits,
+            intervals=settings.intervals,
+            kept=self.recorder.put,
+            knows=open_store(context, spool).catalog.knows,
         )
-        self.watcher.deliver_to(self.saves.put, self.saves.put_leftover)
         self._pack_now = threading.Event()
         self._maintain_now = threading.Event()
         self._pause = threading.Event()

@@ -71,7 +71,7 @@ class FirstVersions:
             kind=DraftKind.VERSION,
             path=path,
             moment=moment,
-            trigger=Trigger.IMPORT if is_checkpoint else Trigger.SWEEP,
+            trigger=Trigger.IMPORT,
             root=root,
             size=reading.signature.size,
             sha256=reading.sha256,

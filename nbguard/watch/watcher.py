@@ -106,20 +106,6 @@ class Watcher:
                 self._sweep(root, now, full=True)
         self._publish(now)
 
-    def survey(self) -> list[tuple[str, str]]:
-        """(path, root) of every notebook never kept, the newest first, for an import in bulk.
-
-        Tells nobody: the sweep of the first step() does, of those that are unknown then.
-        """
-        self._guard(self._clock.monotonic())
-        found: dict[str, int] = {}
-        for root in self._roots:
-            if root.state is RootState.THERE:
-                swept = root.sweeper.sweep(full=True)
-                found |= {item.path: item.modified_ns for item in swept.found if item.kind is NoticeKind.SWEPT}
-        unknown = sorted((path for path in found if self._heads.get(path) is None), key=lambda path: -found[path])
-        return [(path, self.root_of(path) or "") for path in unknown]
-
     def reports(self) -> tuple[RootReport, ...]:
         """How each root is watched, as of the last step."""
         return self._reports
