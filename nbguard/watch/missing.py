@@ -215,7 +215,7 @@ def _look_around(folder: str, root: str, *, root_sound: bool) -> Witness:
         root_sound=root_sound,
         parent_there=status is not None and at == folder,
         ancestor=at,
-        ancestor_readable=status is not None and os.access(at, os.R_OK | os.X_OK),
+        ancestor_readable=status is not None and os.access(at, os.R_OK | os.X_OK, effective_ids=True),
         device=status.st_dev if status is not None else None,
     )
 

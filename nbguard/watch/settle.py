@@ -23,15 +23,9 @@ QUIET_SECONDS = {
     NoticeKind.RETRY: 0.0,
 }
 STREAM_CAP_SECONDS = 5.0
-RETRY_LADDER_SECONDS = (0.5, 2.0, 10.0)
 
 _EVENTS = frozenset({NoticeKind.CLOSED, NoticeKind.MOVED_IN, NoticeKind.CREATED, NoticeKind.GONE})
 _RANKS = {NoticeKind.SWEPT: 1, NoticeKind.GONE: 2}
-
-
-def retry_after(attempt: int) -> float | None:
-    """Seconds until the next try after ``attempt`` (0 is the first) failed; None when the ladder is used up."""
-    return RETRY_LADDER_SECONDS[attempt] if attempt < len(RETRY_LADDER_SECONDS) else None
 
 
 def large_due(
