@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from nbguard.clock import Clock
 from nbguard.heads import Heads
-from nbguard.model import NoticeKind, Problem, RootReport, SaveNotice
+from nbguard.model import Problem, RootReport, SaveNotice
 from nbguard.settings import Intervals
 from nbguard.watch.board import Board, Claim
 from nbguard.watch.guard import Finding, Repair, RootState, diagnose
