@@ -91,6 +91,8 @@ _CATALOG_HINT = "remove state/catalog.sqlite: it is made again from the archive,
 
 
 def _spool(context: Context) -> SpoolFacts:
+    if not os.path.isdir(context.places.spool):
+        return SpoolFacts()  # nor is one made by looking
     summary = spool_of(context).summary()
     oldest = summary.oldest_at
     age = None if oldest is None else max(0.0, SystemClock().now().timestamp() - oldest)

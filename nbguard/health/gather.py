@@ -125,12 +125,13 @@ def is_locked(path: str) -> bool:
                 # "3: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF"; the device is not compared (btrfs shows another)
                 return any(" FLOCK " in line and f":{inode} " in line for line in file)
         except OSError:
-            return _refuses_share(fd)
+            return refuses_share(fd)
     finally:
         os.close(fd)
 
 
-def _refuses_share(fd: int) -> bool:
+def refuses_share(fd: int) -> bool:
+    """Whether another process holds the flock on an open file; takes a shared one for a moment to find out."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
