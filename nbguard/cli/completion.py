@@ -34,7 +34,8 @@ def complete_when(ctx: click.Context, param: click.Parameter, incomplete: str) -
     """Versions of the notebook named before: rows of ``log``, ids once begun, and the words for days."""
     from click.shell_completion import CompletionItem
 
-    notebook = ctx.params.get("notebook")
+    # Behind an option that still waits for its value (`--at`), click has not come to sorting out the arguments.
+    notebook = ctx.params.get("notebook") or next(iter(ctx.args), None)
     rows = _quietly(ctx, lambda context: _versions(context, notebook)) if isinstance(notebook, str) else []
     words = [(f"~{row}", text) for row, (_, text) in enumerate(rows[:_ROWS])]
     words += [("last-good", "the newest version that is ok"), ("yesterday", ""), ("today", "")]
