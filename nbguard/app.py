@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nbguard.archive.library import ArchiveLibrary
     from nbguard.capture.keep import Keeper
     from nbguard.cli.context import Context
+    from nbguard.clock import Clock
     from nbguard.first_import import FirstImport, ImportReport
     from nbguard.heads import Heads
     from nbguard.keep_now import KeepNow
@@ -51,12 +52,12 @@ def reserve_of(settings: Settings) -> Reserve:
     return Reserve(bytes=settings.limits.reserve_bytes, percent=settings.limits.reserve_percent)
 
 
-def spool_of(context: Context) -> Spool:
+def spool_of(context: Context, clock: Clock | None = None) -> Spool:
     """The spool; its folders are made by whoever writes."""
     places, settings = context.places, context.settings or Settings()
     return Spool(
         places.spool,
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         install=_install_id(context),
         emergency=places.emergency or None,
         reserve=reserve_of(settings),

@@ -12,7 +12,7 @@ from nbguard.app import first_import, open_store, reserve_of, scopes_of, spool_o
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
 from nbguard.archive.recorder import PackPolicy, Recorder
-from nbguard.clock import SystemClock
+from nbguard.clock import Clock, SystemClock
 from nbguard.daemon import CalendarJob, Cast, Daemon, Worker
 from nbguard.errors import Busy, NbguardError
 from nbguard.heads import Heads
@@ -34,13 +34,13 @@ _log = logging.getLogger(__name__)
 class Assembly:
     """Everything of one daemon process, wired. Each worker has a catalog connection of its own."""
 
-    def __init__(self, context: Context, roots: Sequence[str]) -> None:
+    def __init__(self, context: Context, roots: Sequence[str], clock: Clock | None = None) -> None:
         settings = context.settings or Settings()
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.board = ProblemBoard(self.clock)
         self.settings = settings
         self._context = context
-        spool = spool_of(context)
+        spool = spool_of(context, self.clock)
         spool.make()
         spool.sweep_leftovers()
         self.recording = open_store(context, spool)
@@ -111,8 +111,12 @@ class Assembly:
         self.recorder.step(2.0)
 
     def pack(self) -> None:
-        """Pack when it is worth it, then see to maintenance."""
+        """Wait a little, then pack_due()."""
         self._pack_now.wait(1.0)
+        self.pack_due()
+
+    def pack_due(self) -> None:
+        """Pack when it is worth it, then see to maintenance."""
         if self._pack_now.is_set() or self.policy.is_due(self.recorder.waiting()):
             self._pack_now.clear()
             try:
