@@ -6,6 +6,8 @@ only the middle is matched line by line. Format: git's Documentation/gitformat-p
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 _LONGEST_COPY = 0xFFFFFF
 _LONGEST_INSERT = 127
 _SHORT_MIDDLE = 64
@@ -164,6 +166,5 @@ def _nearest(places: list[int] | None, expected: int) -> int | None:
     """The next place at or after ``expected``, else the first."""
     if places is None:
         return None
-    if len(places) == 1:
-        return places[0]
-    return next((place for place in places if place >= expected), places[0])
+    at = bisect_left(places, expected)  # an output can hold a hundred thousand equal lines
+    return places[at] if at < len(places) else places[0]

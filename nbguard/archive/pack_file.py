@@ -79,7 +79,10 @@ class PackWriter:
         return oid
 
     def add_stream(self, kind: Kind, size: int, chunks: Iterable[bytes]) -> bytes:
-        """As add, whole and without holding it in memory. Raises ValueError when the chunks are not ``size`` bytes."""
+        """As add, whole and without holding it in memory.
+
+        Raises ValueError when the chunks are not ``size`` bytes; the pack then is as it was before.
+        """
         start, head = self._offset, _entry_head(kind, size)
         digest, squeeze, crc, seen = (
             hashlib.sha1(_object_head(kind, size)),
@@ -97,12 +100,11 @@ class PackWriter:
         packed = squeeze.flush()
         self._write(packed)
         if seen != size:
+            self._take_back(start)
             raise ValueError(f"{seen} bytes instead of {size}")
         oid = digest.digest()
         if oid in self._rows:
-            self._file.seek(start)
-            self._file.truncate()
-            self._offset = start
+            self._take_back(start)
         else:
             self._rows[oid] = (start, zlib.crc32(packed, crc), 0)
         return oid
@@ -142,6 +144,11 @@ class PackWriter:
             pass  # the flush at close fails like the write before it; the bytes are not wanted
         for leftover in (self._temporary, self._temporary + ".idx"):
             unlink_quietly(leftover)
+
+    def _take_back(self, start: int) -> None:
+        self._file.seek(start)
+        self._file.truncate()
+        self._offset = start
 
     def _append(self, oid: bytes, entry: bytes, depth: int) -> None:
         self._rows[oid] = (self._offset, zlib.crc32(entry), depth)

@@ -15,7 +15,10 @@ ReadTree = Callable[[bytes], bytes]
 
 
 class Tree:
-    """One folder. Children are blob ids, or trees that may not have been read yet."""
+    """One folder. Children are files as mode and blob id, or trees that may not have been read yet.
+
+    Nothing here recurses: a path may be two thousand folders deep.
+    """
 
     def __init__(self, read: ReadTree, oid: bytes | None = None) -> None:
         self._read = read
@@ -25,65 +28,82 @@ class Tree:
 
     def put(self, parts: list[bytes], blob: bytes) -> None:
         """Put a blob at a path; a file in the way of a folder gives way, as does a folder in the way of a file."""
-        children = self._change()
-        if len(parts) == 1:
-            children[parts[0]] = blob
-            return
-        child = children.get(parts[0])
-        if not isinstance(child, Tree):
-            child = children[parts[0]] = Tree(self._read)
-        child.put(parts[1:], blob)
+        folder = self
+        for part in parts[:-1]:
+            children = folder._change()
+            child = children.get(part)
+            if not isinstance(child, Tree):
+                child = children[part] = Tree(self._read)
+            folder = child
+        folder._change()[parts[-1]] = _FILE_MODE + blob
 
     def remove(self, parts: list[bytes]) -> None:
         """Remove the file at a path; harmless when it is not there. Folders left empty go too."""
-        children = self._load()
-        child = children.get(parts[0])
-        if len(parts) > 1:
+        chain = [self]
+        for part in parts[:-1]:
+            child = chain[-1]._load().get(part)
             if not isinstance(child, Tree):
                 return
-            child.remove(parts[1:])
-            if child.is_empty():
-                del self._change()[parts[0]]
-            elif child.is_changed():
-                self._change()
-        elif child is not None and not isinstance(child, Tree):
-            del self._change()[parts[0]]
+            chain.append(child)
+        if not isinstance(chain[-1]._load().get(parts[-1]), bytes):
+            return
+        for folder in chain:
+            folder._change()
+        for folder, part in zip(reversed(chain), reversed(parts), strict=True):
+            del folder._load()[part]
+            if not folder.is_empty():
+                break
 
     def copy(self) -> Tree:
         """The same folder, to change apart from this one. Costs what is in memory of it."""
-        twin = Tree(self._read)
-        twin._oid = self._oid
-        twin._written = self._written
-        twin._children = None
-        if self._children is not None:
-            twin._children = {
-                name: child.copy() if isinstance(child, Tree) else child for name, child in self._children.items()
-            }
-        return twin
+        top = self._twin()
+        pending = [top]
+        while pending:
+            children = pending.pop()._children
+            for name, child in children.items() if children else ():
+                if isinstance(child, Tree):
+                    twin = child._twin()
+                    children[name] = twin  # type: ignore[index]  # a value replaced; the keys stay
+                    pending.append(twin)
+        return top
 
     def is_empty(self) -> bool:
         return not self._load()
 
-    def is_changed(self) -> bool:
-        return self._oid is None
-
     def write(self, pack: PackWriter) -> bytes:
         """Write what changed, folders below first; returns the tree's id."""
-        if self._oid is not None:
-            return self._oid
+        changed: list[Tree] = []
+        pending = [self]
+        while pending:
+            folder = pending.pop()
+            if folder._oid is None:
+                changed.append(folder)
+                pending += [child for child in folder._load().values() if isinstance(child, Tree)]
+        for folder in reversed(changed):
+            folder._write_alone(pack)
+        assert self._oid is not None
+        return self._oid
+
+    def _write_alone(self, pack: PackWriter) -> None:
         rows: list[tuple[bytes, bytes]] = []
         for name, child in self._load().items():
             if isinstance(child, Tree):
+                assert child._oid is not None
                 # git sorts a folder as if its name ended with a slash.
-                rows.append((name + b"/", b"%s %s\0%s" % (_FOLDER_MODE, name, child.write(pack))))
+                rows.append((name + b"/", b"%s %s\0%s" % (_FOLDER_MODE, name, child._oid)))
             else:
-                rows.append((name, b"%s %s\0%s" % (_FILE_MODE, name, child)))
+                rows.append((name, b"%s %s\0%s" % (child[:-20], name, child[-20:])))
         rows.sort()
         data = b"".join(row for _, row in rows)
         base = self._written if len(data) > _WORTH_A_DELTA else None
         self._oid = pack.add(Kind.TREE, data, base)
         self._written = Base(self._oid, data)
-        return self._oid
+
+    def _twin(self) -> Tree:
+        twin = Tree(self._read)
+        twin._oid, twin._written = self._oid, self._written
+        twin._children = None if self._children is None else dict(self._children)
+        return twin
 
     def _change(self) -> dict[bytes, bytes | Tree]:
         children = self._load()
@@ -94,7 +114,7 @@ class Tree:
         if self._children is None:
             assert self._oid is not None
             self._children = {
-                name: Tree(self._read, oid) if mode == _FOLDER_MODE else oid
+                name: Tree(self._read, oid) if mode == _FOLDER_MODE else mode + oid
                 for mode, name, oid in _entries(self._read(self._oid))
             }
         return self._children
