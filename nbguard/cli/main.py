@@ -48,8 +48,20 @@ Exit codes: 0 done · 1 failed, or nothing matched · 2 wrong usage · 3 partly 
 130 interrupted"""
 
 
+class ReaderLeft(Exception):
+    """Whoever read our stdout went away (`| head`). click would make an exit code 1 of a BrokenPipeError."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            answer: object = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise ReaderLeft from None
+        return answer
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -114,7 +126,6 @@ def _run(given: list[str]) -> int:
     wants_json = "--json" in given
     try:
         answer = main.main(args=given, prog_name="nbguard", standalone_mode=False)
-        sys.stdout.flush()
         return answer if isinstance(answer, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -127,8 +138,8 @@ def _run(given: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         say("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader of our stdout left (`| head`): not a fault; keep the interpreter from saying so at exit.
+    except ReaderLeft:
+        # Not a fault; keep the interpreter from saying so at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001 - the one catch-all: a bug is written down and reported as such
