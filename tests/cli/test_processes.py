@@ -22,8 +22,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = {
     *("rich", "nbformat", "git", "difflib", "tempfile", "apscheduler", "watchdog", "psutil", "asyncio", "http.client")
 }
-    ["rich", "nbformat", "git", "difflib", "tempfile", "apscheduler", "watchdog", "psutil", "asyncio", "http.client"]
-)
 NAMES = (b"\xff\xfe.ipynb", b"a\nb.ipynb", b"-rf.ipynb", b"\xe2\x80\xae.ipynb")
 
 
