@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 
 TREE = "notebooks"
 
@@ -36,6 +37,7 @@ def disk_path(tree: str) -> str:
     return "/" + "/".join(unescape_component(part) for part in rest.split("/"))
 
 
+@lru_cache(maxsize=4096)  # folders repeat in every path below them
 def escape_component(name: str) -> str:
     """One path component, made safe; ordinary names stay as they are."""
     if name.isascii() and name.isalnum() and not _WINDOWS_DEVICES.match(name.lower()):

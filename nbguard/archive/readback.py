@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from nbguard.archive.names import tree_path
@@ -9,7 +10,8 @@ from nbguard.archive.repository import Archive
 from nbguard.errors import ReadBackFailed
 from nbguard.model import Version
 
-_AT_ONCE = 200  # requests that fit into a pipe before an answer is read
+_OFTEN = 8
+_AT_ONCE = 200
 
 
 def verify(archive: Archive, versions: Sequence[tuple[Version, str]]) -> None:
@@ -17,9 +19,10 @@ def verify(archive: Archive, versions: Sequence[tuple[Version, str]]) -> None:
     wanted = [(version, commit) for version, commit in versions if version.sha256 is not None]
     # By notebook: the next one is a delta of the one before, which git then has at hand.
     wanted.sort(key=lambda pair: (pair[0].notebook, pair[0].moment))
+    trees = _trees(archive, Counter(commit for _, commit in wanted))
     for start in range(0, len(wanted), _AT_ONCE):
         part = wanted[start : start + _AT_ONCE]
-        names = [f"{commit}:{tree_path(version.path)}".encode() for version, commit in part]
+        names = [f"{trees.get(commit, commit)}:{tree_path(version.path)}".encode() for version, commit in part]
         digests = archive.git.sha256_of(names)
         for (version, commit), digest in zip(part, digests, strict=True):
             if digest != version.sha256:
@@ -28,3 +31,12 @@ def verify(archive: Archive, versions: Sequence[tuple[Version, str]]) -> None:
                     f"{'with other bytes' if digest else 'not at all'}",
                     hint="its draft stays in the spool; check the disk, then see `nbguard doctor`",
                 )
+
+
+def _trees(archive: Archive, uses: Counter[str]) -> dict[str, str]:
+    """The trees of commits that hold many versions, asked of git once: it would parse a long message at each use."""
+    often = [commit for commit, count in uses.items() if count > _OFTEN]
+    if not often:
+        return {}
+    answer = archive.git.ask("rev-parse", *(f"{commit}^{{tree}}" for commit in often)).decode("ascii").split()
+    return dict(zip(often, answer, strict=True))
