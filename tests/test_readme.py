@@ -1,0 +1,209 @@
+"""README and the page for the worst day: every fenced command is run, and does what the text around it promises.
+
+The wheel is built and installed into a virtual environment of its own; the home is fresh; nothing of the checkout is
+used. Commands are run in the order of the pages, by bash, as somebody would paste them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from nbguard.cli import main
+from tests.helpers import REPOSITORY, notebook_bytes, poll
+
+PAGES = ("README.md", "docs/worst-day.md")
+OLDER, NOW = notebook_bytes("kept = 'two days ago'"), notebook_bytes("kept = 'now'")
+
+
+def fenced(page: str) -> list[str]:
+    """The lines of a page's ``sh`` blocks."""
+    text = (REPOSITORY / page).read_text()
+    blocks = re.findall(r"(?ms)^```sh\n(.*?)^```$", text)
+    return [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")]
+
+
+COMMANDS = [(page, command) for page in PAGES for command in fenced(page)]
+
+
+@dataclass
+class Place:
+    """A fresh home, a fresh virtual environment, and the daemon once it was started."""
+
+    home: Path
+    venv: Path
+    wheel: Path
+    daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        passed = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+        path = f"{self.venv / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+        return {**passed, "HOME": str(self.home), "PATH": path, "LANG": "C.UTF-8", "USER": "ada"}
+
+    @property
+    def eda(self) -> Path:
+        return self.home / "notebooks" / "eda.ipynb"
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=self.home,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def start(self, command: str) -> None:
+        """A daemon stays in the foreground: let it, and go on once it says that it runs."""
+        self.daemons.append(subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=self.home, env=self.environment))
+        poll(lambda: json.loads(self.run("nbguard status --json").stdout)["daemon"]["running"], 30, every=0.2)
+
+    def stop(self) -> list[int]:
+        for daemon in self.daemons:
+            daemon.send_signal(signal.SIGTERM)
+        return [daemon.wait(30) for daemon in self.daemons]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
+    folder = tmp_path_factory.mktemp("readme")
+    made = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(REPOSITORY)]
+    subprocess.run(made, check=True, capture_output=True, timeout=240)
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, timeout=240)
+    (wheel,) = folder.glob("*.whl")
+    place = Place(folder / "home", folder / "venv", wheel)
+    checkpoint = place.home / "notebooks" / ".ipynb_checkpoints" / "eda-checkpoint.ipynb"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(OLDER)
+    two_days_ago = checkpoint.stat().st_mtime - 2 * 86_400
+    os.utime(checkpoint, (two_days_ago, two_days_ago))
+    place.eda.write_bytes(NOW)
+    yield place
+    place.stop()
+
+
+def _beside(place: Place, said: str) -> None:
+    written = [path for path in place.eda.parent.glob("*.ipynb") if path != place.eda]
+    assert OLDER in [path.read_bytes() for path in written]
+    assert place.eda.read_bytes() == NOW
+
+
+def _in_place(place: Place, said: str) -> None:
+    assert place.eda.read_bytes() == OLDER
+    assert "undo" in said
+
+
+def _undone(place: Place, said: str) -> None:
+    assert place.eda.read_bytes() == NOW
+
+
+def _rescued(place: Place, said: str) -> None:
+    (rescued,) = (place.home / "rescued").rglob("eda.ipynb")
+    assert rescued.read_bytes() in (OLDER, NOW)
+    shutil.rmtree(place.home / "rescued")
+
+
+def _two_versions(place: Place, said: str) -> None:
+    assert "~1" in said
+
+
+# What the text around a command promises, beyond exit code 0.
+PROMISES: list[tuple[str, Callable[[Place, str], None]]] = [
+    (r"restore --all", _rescued),
+    (r"restore \S+ --at \S+ --in-place", _in_place),
+    (r"restore \S+ --at", _beside),
+    (r"undo", _undone),
+    (r"log ", _two_versions),
+    (r"list --deleted", lambda place, said: None),
+    (r"list", lambda place, said: _contains(said, "eda.ipynb")),
+    (r"diff", lambda place, said: _contains(said, "two days ago")),
+    (r"status", lambda place, said: _contains(said, "all kept as they are on disk")),
+    (r"doctor", lambda place, said: _contains(said, "archive")),
+    (r"setup", lambda place, said: _contains(said, "configuration: ")),
+    (r"restore", lambda place, said: None),
+]
+
+
+def as_run_here(command: str, place: Place) -> str:
+    """The wheel stands for the checkout; and what was kept here is seconds old, so nobody can ask for yesterday."""
+    if command == "python -m pip install .":
+        return f"python -m pip install {place.wheel}"
+    return command.replace("--at yesterday", "--at '1 second ago'") if "--all" in command else command
+
+
+def _contains(said: str, word: str) -> None:
+    assert word in said
+
+
+def test_every_fenced_command_does_what_it_promises(place: Place) -> None:
+    done: list[str] = []
+    for page, command in COMMANDS:
+        if "pytest" in command:
+            continue  # run by .ci/run, to the letter; see below
+        command = as_run_here(command, place)  # noqa: PLW2901
+        if command.startswith("nbguard run --watch"):
+            place.start(command)
+        else:
+            answer = place.run(command)
+            said = answer.stdout + answer.stderr
+            assert answer.returncode == 0, f"{page}: {command}\n{said}"
+            if command.startswith("nbguard"):
+                promise = next((promise for pattern, promise in PROMISES if re.search(pattern, command)), None)
+                assert promise is not None, f"{page}: nobody knows what {command!r} promises"
+                promise(place, said)
+            if command.endswith("--in-place") and page != "README.md":
+                assert place.run("nbguard undo").returncode == 0
+        done.append(command)
+    assert len(done) == len(COMMANDS) - 1
+    assert place.stop() == [0] * len(place.daemons)
+    assert place.daemons
+    place.daemons.clear()
+
+
+def test_the_test_command_is_one_line_that_ci_runs_to_the_letter() -> None:
+    (command,) = [command for _, command in COMMANDS if "pytest" in command]
+    assert command == "python -m pip install -e '.[test]' && python -m pytest -m 'not long'"
+    script = (REPOSITORY / ".ci" / "run").read_text()
+    assert "grep -E '^[^#]*python -m pytest' README.md" in script
+
+
+def test_every_link_leads_somewhere() -> None:
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_command_is_in_the_user_guide() -> None:
+    guide = (REPOSITORY / "docs" / "index.md").read_text()
+    assert [name for name in main.COMMANDS if f"`{name}" not in guide] == []
+
+
+def test_every_problem_that_can_be_named_is_explained() -> None:
+    named: set[str] = set()
+    for path in (REPOSITORY / "nbguard").rglob("*.py"):
+        text = path.read_text()
+        named |= set(re.findall(r"""(?:note|Claim|_problem)\(\s*(?:facts,\s*)?"([a-z]+-[a-z-]+)\"""", text))
+        named |= set(re.findall(r"""(?:code|trouble) ?= ?"([a-z]+-[a-z-]+)\"""", text))
+    explained = set(re.findall(r"(?m)^\| `([a-z-]+)` \|", (REPOSITORY / "docs" / "problems.md").read_text()))
+    assert len(named) > 10
+    assert named - explained - {"nothing-matched", "partly-done", "changed-meanwhile"} == set()
+
+
+def test_every_race_names_tests_that_are_there() -> None:
+    named = re.findall(r"`(tests/[^`]+)`", (REPOSITORY / "docs" / "races.md").read_text())
+    assert [name for name in named if not (REPOSITORY / name).exists()] == []
