@@ -52,10 +52,11 @@ class Heads:
         with self._lock:
             return [self._by_path[path] for path in self._by_file.get((device, inode), ())]
 
-    def with_sha256(self, sha256: str) -> list[Head]:
-        """Heads with these very bytes."""
+    def with_sha256(self, sha256: str, *, most: int | None = None) -> list[Head]:
+        """Heads with these very bytes; none at all when there are more than ``most``."""
         with self._lock:
-            return [self._by_path[path] for path in self._by_sha256.get(sha256, ())]
+            paths = self._by_sha256.get(sha256, ())
+            return [] if most is not None and len(paths) > most else [self._by_path[path] for path in paths]
 
     def __len__(self) -> int:
         return len(self._by_path)

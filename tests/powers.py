@@ -26,7 +26,7 @@ def without_root_powers() -> Generator[None]:
     before, lowered = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
     if libc.capget(header, before) != 0:
         raise OSError(ctypes.get_errno(), "capget")
-    lowered[:] = before[:]
+    ctypes.memmove(lowered, before, ctypes.sizeof(before))
     lowered[0] &= ~(1 << _DAC_OVERRIDE | 1 << _DAC_READ_SEARCH)
     if libc.capset(header, lowered) != 0:
         raise OSError(ctypes.get_errno(), "capset")

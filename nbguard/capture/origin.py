@@ -8,6 +8,9 @@ from nbguard.capture.reading import Reading
 from nbguard.heads import Heads
 from nbguard.model import Head
 
+# Ten thousand copies of one empty notebook say nothing of where a new one comes from, and each costs a stat.
+_TOO_MANY = 32
+
 
 def find_origin(heads: Heads, path: str, reading: Reading, *, hint: str | None, by_sweep: bool) -> Head | None:
     """The head that was renamed to ``path``; None when it is new, changed in place, a copy, or ambiguous.
@@ -23,7 +26,7 @@ def find_origin(heads: Heads, path: str, reading: Reading, *, hint: str | None, 
         return hinted
     signature = reading.signature
     same_file = [head for head in heads.with_file(signature.device, signature.inode) if _has_left(head, path)]
-    same_bytes = [head for head in heads.with_sha256(reading.sha256) if _has_left(head, path)]
+    same_bytes = [head for head in heads.with_sha256(reading.sha256, most=_TOO_MANY) if _has_left(head, path)]
     for candidates in (
         [head for head in same_file if head.sha256 == reading.sha256],
         [head for head in same_bytes if _folder_is_there(head)],

@@ -35,6 +35,7 @@ class WatchedRoot:
         self.overflowed = False
         self.needs_sweep = False
         self.needs_full_sweep = True
+        self.needs_second_sweep = False
         self.next_sweep = float("-inf")
         self.last_full_sweep = float("-inf")
         self.last_sweep_at: datetime | None = None

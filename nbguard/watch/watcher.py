@@ -49,7 +49,6 @@ class Watcher:
         intervals: Intervals,
     ) -> None:
         self._roots = [WatchedRoot(scope, heads=heads, clock=clock, put=self._deliver) for scope in scopes]
-        self._heads = heads
         self._clock = clock
         self._intervals = intervals
         self._put: Callable[[SaveNotice], None] = lambda notice: None
@@ -167,6 +166,9 @@ class Watcher:
         often = root.is_blind or root.polled_below
         wanted = self._intervals.poll_seconds if often else self._intervals.sweep_seconds
         root.next_sweep = now + max(wanted, took / _SWEEP_SHARE)
+        if root.needs_second_sweep:
+            root.needs_second_sweep = False
+            root.next_sweep = min(root.next_sweep, now + self._intervals.guard_seconds)
         if missed:
             self._missed(root, missed, now)
         if root.foreign and not was_foreign:
@@ -210,6 +212,8 @@ class Watcher:
             root.tried_to_watch_all = True
             root.begin(look_at_root(root.path), read_mounts())
         root.needs_full_sweep = True
+        # After an overflow watchdog is still renewing its watches while we sweep: what changes behind us is unheard.
+        root.needs_second_sweep = finding.repair is Repair.SWEEP
         root.note_faults()
         if finding.code:
             self._tell(root, finding, now + _TOLD_SECONDS)
