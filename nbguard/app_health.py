@@ -57,12 +57,9 @@ def doctor_patient(context: Context) -> Patient:
 
 
 def _notebooks(context: Context, roots: Sequence[str]) -> Mapping[str, Signature]:
-    from nbguard.watch.scope import Scope
     from nbguard.watch.walk import walk
 
-    ignore = (context.settings or Settings()).ignore
-    own = context.places.own_folders()
-    return {path: signature for root in roots for path, signature in walk(Scope(root, ignore=ignore, own_folders=own))}
+    return {path: signature for scope in scopes_of(context, roots) for path, signature in walk(scope)}
 
 
 def _heads(context: Context) -> Sequence[Head]:

@@ -128,7 +128,8 @@ def _configuration(patient: Patient) -> Finding:
     if not patient.roots:
         hint = "add folders: nbguard setup --watch DIR"
         return Finding(check="configuration", level=Level.WRONG, message=f"{path} watches no folder", hint=hint)
-    return Finding(check="configuration", level=Level.OK, message=f"{path}, {len(patient.roots)} folder{'' if len(patient.roots) == 1 else 's'}")
+    folders = f"{len(patient.roots)} folder{'' if len(patient.roots) == 1 else 's'}"
+    return Finding(check="configuration", level=Level.OK, message=f"{path}, {folders}")
 
 
 def count_folders(roots: Sequence[str], clock: Clock, *, budget_seconds: float = COUNT_SECONDS) -> tuple[int, bool]:
