@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from nbguard.archive.repository import Archive
 from nbguard.archive.spool import Reserve, Spool
 from nbguard.clock import SystemClock
+from nbguard.errors import NbguardError
 from nbguard.model import DraftKind, Measure, Status, Trigger, Version
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nbguard.archive.catalog import Catalog
     from nbguard.archive.folding import Folder, Reading
@@ -172,8 +173,22 @@ def new_keeper(context: Context, store: Store, heads: Heads) -> Keeper:
         clock=SystemClock(),
         limits=settings.limits,
         root_of=lambda path: _innermost(settings.roots, path),
-        knows=store.catalog.knows,
+        knows=knowing(store),
     )
+
+
+def knowing(store: Store) -> Callable[[str, str], bool]:
+    """Whether a notebook has a version with some bytes, also one that was kept a moment ago; in doubt, no."""
+    import sqlite3
+
+    def knows(path: str, sha256: str) -> bool:
+        try:
+            store.folder.catch_up()  # the catalog is written behind the capturing
+            return store.catalog.knows(path, sha256)
+        except (NbguardError, sqlite3.Error, OSError):
+            return False
+
+    return knows
 
 
 def first_import(context: Context, store: Store, heads: Heads) -> FirstImport:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nbguard.app import first_import, open_store, reserve_of, scopes_of, spool_of
+from nbguard.app import first_import, knowing, open_store, reserve_of, scopes_of, spool_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
 from nbguard.archive.recorder import PackPolicy, Recorder
@@ -69,7 +69,7 @@ class Assembly:
             limits=settings.limits,
             intervals=settings.intervals,
             kept=self.recorder.put,
-            knows=open_store(context, spool).catalog.knows,
+            knows=knowing(open_store(context, spool)),
         )
         self._pack_now = threading.Event()
         self._maintain_now = threading.Event()

@@ -166,14 +166,15 @@ class Keeper:
         head = self._heads.get(path)
         drafts = []
         seen = {head.sha256} if head is not None else set()
-        for leftover in (*leftovers_of(path), checkpoint_of(path)):
-            moment = self._store.moment()
-            reading = self._read(leftover, None)
-            if not isinstance(reading, Reading) or reading.sha256 in seen or not is_whole(reading):
+        found = [(leftover, self._read(leftover, None)) for leftover in (*leftovers_of(path), checkpoint_of(path))]
+        beside = [(leftover, reading) for leftover, reading in found if isinstance(reading, Reading)]
+        # In the order they were written, so that the newest of them is the newest in the log.
+        for leftover, reading in sorted(beside, key=lambda item: item[1].signature.mtime_ns):
+            if reading.sha256 in seen or not is_whole(reading):
                 continue
             seen.add(reading.sha256)
             if not self._knows(path, reading.sha256):
-                drafts += self._put_beside(path, leftover, reading, moment, Trigger.RESCUE)
+                drafts += self._put_beside(path, leftover, reading, self._store.moment(), Trigger.RESCUE)
         return tuple(drafts)
 
     def _import_checkpoint(self, path: str, sha256: str) -> str | None:

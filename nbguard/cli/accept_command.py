@@ -28,4 +28,5 @@ def command(context: Context, notebook: str, dry_run: bool, as_json: bool) -> No
         app.record_decision(context, DraftKind.ACCEPT, version)
     if as_json:
         print_json({**version_fields(version), "accepted": not dry_run, "dry_run": dry_run})
+        return
     say(f"{'would accept' if dry_run else 'accepted'} {shown(found.path)} as it is: {named(version, LOCAL)}")

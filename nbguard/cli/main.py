@@ -130,7 +130,7 @@ def _run(given: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
-        return _fail(wants_json, "usage", error.format_message(), _usage_hint(error), 2)
+        return _misused(wants_json, given, error)
     except click.ClickException as error:
         return _fail(wants_json, "failed", error.format_message(), "", 1)
     except NbguardError as error:
@@ -146,8 +146,12 @@ def _run(given: list[str]) -> int:
         return _bug(wants_json, given, error)
 
 
-def _usage_hint(error: click.UsageError) -> str:
-    return f"try `{error.ctx.command_path} --help`" if error.ctx is not None else "try `nbguard --help`"
+def _misused(wants_json: bool, given: list[str], error: click.UsageError) -> int:
+    if error.ctx is not None and not given:  # `nbguard` alone: the help is the answer
+        sys.stderr.write(error.ctx.get_help() + "\n")
+        return 2
+    hint = f"try `{error.ctx.command_path} --help`" if error.ctx is not None else "try `nbguard --help`"
+    return _fail(wants_json, "usage", error.format_message(), hint, 2)
 
 
 def _fail(wants_json: bool, code: str, message: str, hint: str, exit_code: int) -> int:

@@ -31,5 +31,6 @@ def command(context: Context, notebook: str, when: str, dry_run: bool, as_json: 
         app.record_decision(context, DraftKind.PIN, version)
     if as_json:
         print_json({**version_fields(version), "pinned": version.pinned or not dry_run, "dry_run": dry_run})
+        return
     done = "pinned already:" if version.pinned else "would pin" if dry_run else "pinned"
     say(f"{done} {shown(found.path)} {named(version, LOCAL)}")

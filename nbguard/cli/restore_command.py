@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nbguard.cli.asking import dry_run_option, find, json_option, library_of, moment, working_folder
+from nbguard.cli.asking import dry_run_option, find, json_option, library_of, moment
 from nbguard.cli.completion import complete_notebook, complete_when
 from nbguard.cli.context import Context
 from nbguard.cli.output import Bar, path_fields, print_json, print_line, say
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("notebook", metavar="NOTEBOOK", required=False, shell_complete=complete_notebook)
+@click.argument("notebook", metavar="[NOTEBOOK]", required=False, shell_complete=complete_notebook)
 @click.option("--at", "when", metavar="WHEN", shell_complete=complete_when, help="Which version.")
 @click.option("--to", "to", metavar="PATH", type=click.Path(), help="Write there; nothing is ever overwritten.")
 @click.option("--in-place", is_flag=True, help="Replace the notebook; what is there is kept first.")
@@ -72,7 +72,8 @@ def _restore_one(
         app.ensure_archive(context)
     library = library_of(context)
     found = find(library, notebook)
-    plan = plan_restore(found, chosen, to=to, in_place=in_place, cwd=working_folder(), zone=LOCAL)
+    roots = context.settings.roots if context.settings else ()
+    plan = plan_restore(found, chosen, to=to, in_place=in_place, cwd=os.getcwd(), zone=LOCAL, roots=roots)
     open_in = _open_in(plan)
     if dry_run:
         _report(plan, None, open_in, as_json)
@@ -121,8 +122,8 @@ def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bo
                 "dry_run": outcome is None,
             }
         )
-    else:
-        print_line(written_to)
+        return
+    print_line(written_to)
     say(f"{'restored' if outcome else 'would restore'} {shown(plan.path)} as of {named(plan.version, LOCAL)}")
     if outcome and outcome.before:
         say(f"what was there is kept as {named(outcome.before, LOCAL)}")
@@ -142,7 +143,7 @@ def _restore_everything(context: Context, when: str, to: str, *, dry_run: bool, 
         from nbguard.errors import NothingMatched
 
         raise NothingMatched("no notebook was kept by then", hint="see `nbguard list`")
-    folder = os.path.normpath(os.path.join(working_folder(), to))
+    folder = os.path.normpath(os.path.join(os.getcwd(), to))
     if dry_run:
         from nbguard.recover.everything import GivenBack
 
@@ -214,7 +215,7 @@ def _report_everything(
                 "dry_run": dry_run,
             }
         )
-    else:
-        for item in done:
-            print_line(item.written_to)
+        return
+    for item in done:
+        print_line(item.written_to)
     say(f"{'would restore' if dry_run else 'restored'} {len(done)} notebooks as of {local(instant, LOCAL)}")

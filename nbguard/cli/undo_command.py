@@ -65,8 +65,8 @@ def _report(plan: UndoPlan, kept: Version | None, as_json: bool, *, dry_run: boo
                 "dry_run": dry_run,
             }
         )
-    else:
-        print_line(path)
+        return
+    print_line(path)
     would = "would be " if dry_run else ""
     if plan.nothing_to_do:
         say(f"{shown(path)} is what it was before the restore already")

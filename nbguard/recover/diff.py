@@ -12,7 +12,7 @@ from enum import StrEnum
 from nbguard.recover.cells import Cell, Cells, read_cells
 
 _ALIKE = 0.5
-_MOST_PAIRS = 10_000
+_MOST_PAIRS = 2_500
 _MOST_LINES = 4_000
 _MOST_CHARS = 400_000
 
@@ -137,7 +137,7 @@ def _likeness(old: str, new: str) -> float:
     """0 to 1: equal lines count most; short sources by their characters."""
     if old == new:
         return 1.0
-    if len(old) + len(new) > 4_000:
+    if len(old) + len(new) > 800:
         matcher = SequenceMatcher(None, old.splitlines()[:400], new.splitlines()[:400], autojunk=False)
         return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE else 0.0
     characters = SequenceMatcher(None, old, new, autojunk=False)

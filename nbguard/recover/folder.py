@@ -13,6 +13,14 @@ from nbguard.recover.wording import shown
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+_TEMPORARY = (".nbguard-", ".tmp")
+_STALE_SECONDS = 3600.0
+
+
+def _temporary() -> str:
+    return f"{_TEMPORARY[0]}{os.urandom(6).hex()}{_TEMPORARY[1]}"
+
+
 def open_file(path: str, *, folder_fd: int | None = None) -> int | None:
     """Open a regular file for reading, without following a last symlink or waiting for a pipe; None when something
     else is there. Raises OSError."""
@@ -109,7 +117,7 @@ class Folder:
         """Put ``data`` durably into a file with a short temporary name, with the mode and owner of ``like``; return
         the name. Raises OSError."""
         # A 255-byte notebook name leaves no room for a suffix, so the temporary name does not hold it.
-        name = f".nbguard-{os.urandom(6).hex()}.tmp"
+        name = _temporary()
         fd = os.open(
             name,
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -159,7 +167,7 @@ class Folder:
 
     def second_name(self, name: str) -> str | None:
         """Another, temporary name for the same file, to look at it after it was replaced; None where impossible."""
-        other = f".nbguard-{os.urandom(6).hex()}.tmp"
+        other = _temporary()
         try:
             os.link(name, other, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
         except OSError:
@@ -172,6 +180,18 @@ class Folder:
             os.unlink(name, dir_fd=self.fd)
         except FileNotFoundError:
             pass
+
+    def tidy(self, newest: str) -> None:
+        """Remove temporaries that a killed restore left over an hour before ``newest`` was made. Never raises."""
+        try:
+            made = os.stat(newest, dir_fd=self.fd, follow_symlinks=False).st_ctime
+            for name in os.listdir(self.fd):
+                if name.startswith(_TEMPORARY[0]) and name.endswith(_TEMPORARY[1]):
+                    status = self.status(name)
+                    if status is not None and stat.S_ISREG(status.st_mode) and made - status.st_ctime > _STALE_SECONDS:
+                        self.unlink(name)
+        except OSError:
+            pass  # housekeeping: the restore itself is done
 
     def sync(self) -> None:
         """Make unlinks durable. Raises OSError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from shlex import quote
@@ -28,7 +28,7 @@ UNDO = "nbguard undo"
 class Plan:
     """What a restore will do. ``target`` may still be renamed (``-2``) while ``numbered``.
 
-    Symlinks are believed down to ``trusted`` (the root that the notebook was kept under) and no further.
+    Symlinks are believed down to ``trusted`` (the configured root that the notebook was kept under) and no further.
     """
 
     path: str
@@ -55,14 +55,24 @@ class Outcome:
         return UNDO if self.plan.in_place else None
 
 
-def plan_restore(found: Found, when: When | None, *, to: str | None, in_place: bool, cwd: str, zone: tzinfo) -> Plan:
-    """Decide what goes where; changes nothing. Raises NothingMatched, Refused, Ambiguous."""
+def plan_restore(
+    found: Found,
+    when: When | None,
+    *,
+    to: str | None,
+    in_place: bool,
+    cwd: str,
+    zone: tzinfo,
+    roots: Sequence[str] = (),
+) -> Plan:
+    """Decide what goes where; changes nothing. ``roots`` are the configured ones: a symlink that leads to one is the
+    user's own. Raises NothingMatched, Refused, Ambiguous."""
     version = (
         pick_to_restore(found.versions, digest_on_disk(found.path), zone)
         if when is None
         else pick_with_bytes(found.versions, when, zone)
     )
-    trusted, numbered = version.root or "/", False
+    trusted, numbered = version.root if version.root in roots else "/", False
     if to is not None:
         target, trusted = _chosen(to, found.path, cwd), "/"
     elif in_place or not os.path.lexists(found.path):
@@ -101,6 +111,7 @@ def restore(
             before = replace_kept(folder, name, data, keep, write_down)
         else:
             name = place_new(folder, lambda attempt: _name(plan, name, attempt, zone), data, _like(plan.path))
+        folder.tidy(name)
     written_to = os.path.join(parent, name)
     result, trouble = keep_result(keep, written_to)
     return Outcome(plan=plan, written_to=written_to, before=before, result=result, trouble=trouble)

@@ -153,13 +153,10 @@ def _on(day: date, at: time | None, zone: tzinfo) -> datetime:
 
 
 def _end_of(day: date, zone: tzinfo) -> datetime:
-    return _latest_reading(datetime.combine(day + timedelta(days=1), time()), zone, after=False) - _TICK
+    """A day ends where the next begins: at the first telling of its midnight, or where a skipped one would be."""
+    return datetime.combine(day + timedelta(days=1), time(), tzinfo=zone).astimezone(UTC) - _TICK
 
 
-def _latest_reading(wall: datetime, zone: tzinfo, *, after: bool = True) -> datetime:
-    """The instant of a wall time: twice-told times mean the later one, skipped times what they would have been.
-
-    With ``after`` False the earlier reading is taken: a midnight told twice begins the day at its first telling.
-    """
-    readings = [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
-    return max(readings) if after else min(readings)
+def _latest_reading(wall: datetime, zone: tzinfo) -> datetime:
+    """The instant of a wall time: a twice-told one means the later, a skipped one what it would have been."""
+    return max(wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))

@@ -187,6 +187,12 @@ def test_failures_have_a_message_a_hint_and_a_code(
         assert set(json.loads(as_json.talk)) == {"code", "message", "hint"}
 
 
+def test_alone_it_helps(cli: Cli) -> None:
+    answer = cli()
+    assert (answer.code, answer.raw) == (2, b"")
+    assert answer.talk.startswith("Usage: nbguard")
+
+
 def test_three_examples_for_a_when_that_is_not_understood(cli: Cli, path: str) -> None:
     assert cli("pin", "eda.ipynb", "gestern").talk.count(",") == 2
 

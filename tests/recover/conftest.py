@@ -28,9 +28,11 @@ class Bench:
     journal: Journal
     ticks: itertools.count[int] = field(default_factory=itertools.count)
     keep: Keep = field(init=False)
+    roots: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.keep = self.library.keep
+        self.roots = (str(self.root),)
 
     def now(self) -> datetime:
         return datetime(2026, 11, 21, 8, tzinfo=UTC) + timedelta(minutes=next(self.ticks))
@@ -43,7 +45,7 @@ class Bench:
 
     def restore(self, name: str, when: When | None = None, *, to: str | None = None, in_place: bool = False) -> Outcome:
         found = find_notebook(self.library, str(self.root / name), "/")
-        plan = plan_restore(found, when, to=to, in_place=in_place, cwd=str(self.root), zone=UTC)
+        plan = plan_restore(found, when, to=to, in_place=in_place, cwd=str(self.root), zone=UTC, roots=self.roots)
         return restore(plan, library=self.library, keep=self.keep, journal=self.journal, now=self.now, zone=UTC)
 
     def undo(self) -> Undone:

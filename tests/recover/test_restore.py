@@ -290,14 +290,22 @@ def test_to_through_a_symlinked_folder_is_refused_with_where_it_leads(bench: Ben
     assert os.listdir(tmp_path / "real") == []
 
 
-def test_a_root_behind_a_symlink_is_the_users_own_choice(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_configured_root_behind_a_symlink_is_the_users_own_choice(
+    bench: Bench, tmp_path: Path, configured: bool
+) -> None:
     (tmp_path / "alias").symlink_to("work")
     bench.root = tmp_path / "alias"
     bench.library.root = str(bench.root)
+    bench.roots = (str(bench.root),) if configured else ()
     bench.save("eda.ipynb", OLD)
     bench.save("eda.ipynb", NEW)
-    bench.restore("eda.ipynb", in_place=True)
-    assert (tmp_path / "work/eda.ipynb").read_bytes() == OLD
+    if configured:
+        bench.restore("eda.ipynb", in_place=True)
+    else:  # kept from outside the roots: nobody vouches for the symlink
+        with pytest.raises(Refused, match="symlink"):
+            bench.restore("eda.ipynb", in_place=True)
+    assert (tmp_path / "work/eda.ipynb").read_bytes() == (OLD if configured else NEW)
 
 
 def test_a_folder_swapped_for_a_symlink_midway_leads_nowhere(
@@ -397,6 +405,18 @@ def test_restore_gives_back_what_keep_took(bench: Bench, saves: list[bytes], row
     assert path.read_bytes() == bench.library.read(wanted)
     bench.undo()
     assert path.read_bytes() == saves[-1]
+
+
+def test_what_a_killed_restore_left_is_tidied_up_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.save("eda.ipynb", OLD)
+    bench.save("eda.ipynb", NEW)
+    (bench.root / ".nbguard-0123456789ab.tmp").write_bytes(b"half")
+    (bench.root / ".nbguard-is-not-ours").write_bytes(b"")
+    bench.restore("eda.ipynb")
+    assert ".nbguard-0123456789ab.tmp" in litter(bench.root)  # it may belong to a restore that runs now
+    monkeypatch.setattr("nbguard.recover.folder._STALE_SECONDS", -1.0)
+    bench.restore("eda.ipynb")
+    assert litter(bench.root) == [".nbguard-is-not-ours"]
 
 
 def test_digest_of_what_is_no_file_is_none(tmp_path: Path) -> None:

@@ -120,6 +120,12 @@ def test_a_day_ends_at_a_midnight_told_twice_at_its_first_telling() -> None:
     assert until("2026-10-31", zone=havana) == "2026-11-01 03:59:59.999999"
 
 
+def test_a_day_ends_where_a_skipped_midnight_would_have_been() -> None:
+    havana = ZoneInfo("America/Havana")  # 2026-03-08 00:00 goes forward to 01:00
+    assert until("2026-03-07", zone=havana) == "2026-03-08 04:59:59.999999"
+    assert until("2026-03-08", zone=havana) == "2026-03-09 03:59:59.999999"
+
+
 @pytest.mark.parametrize(
     "text", ["", "~", "~-1", "~x", "gestern", "2 fortnights ago", "2026-13-01", "2026-11-31", "25:00", "7f3a9", "now"]
 )
