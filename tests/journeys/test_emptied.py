@@ -1,4 +1,4 @@
-"""A notebook emptied by accident in JupyterLab, and the small autosaves that follow: the full one stays the good one."""
+"""A notebook emptied by accident in JupyterLab, then small autosaves: the full one stays the good one."""
 
 from __future__ import annotations
 
