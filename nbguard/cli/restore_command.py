@@ -74,9 +74,9 @@ def _restore_one(
     found = find(library, notebook)
     roots = context.settings.roots if context.settings else ()
     plan = plan_restore(found, chosen, to=to, in_place=in_place, cwd=os.getcwd(), zone=LOCAL, roots=roots)
-    open_in = _open_in(plan)
+    open_in, root_was_gone = _open_in(plan), not os.path.isdir(plan.version.root)
     if dry_run:
-        _report(plan, None, open_in, as_json)
+        _report(plan, None, open_in, as_json, root_was_gone=root_was_gone)
         return
     outcome = restore(
         plan,
@@ -86,7 +86,7 @@ def _restore_one(
         now=SystemClock().now,
         zone=LOCAL,
     )
-    _report(plan, outcome, open_in, as_json)
+    _report(plan, outcome, open_in, as_json, root_was_gone=root_was_gone)
     if outcome.trouble:
         raise PartlyDone(
             f"restored, but the result was not kept as a version: {outcome.trouble}", hint="see `nbguard status`"
@@ -101,7 +101,7 @@ def _open_in(plan: Plan) -> list[str]:
     return servers_with(plan.path, runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))
 
 
-def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bool) -> None:
+def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bool, *, root_was_gone: bool) -> None:
     """``outcome`` is None for a dry run."""
     from nbguard.recover.restore import UNDO
     from nbguard.recover.wording import named, shown
@@ -119,6 +119,7 @@ def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bo
                 "kept_first": outcome.before.id if outcome and outcome.before else None,
                 "result": outcome.result.id if outcome and outcome.result else None,
                 "open_in": open_in,
+                "root_was_gone": root_was_gone,
                 "dry_run": outcome is None,
             }
         )
@@ -129,6 +130,8 @@ def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bo
         say(f"what was there is kept as {named(outcome.before, LOCAL)}")
     if undo and outcome:
         say(f"undo: {undo}")
+    if root_was_gone:
+        say(f"warning: {shown(plan.version.root)} was not there; if it is a disk that is not mounted, mount it first")
     for url in open_in:
         say(f"warning: it is open in JupyterLab ({url}): choose Revert there, not Overwrite")
 

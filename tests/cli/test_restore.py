@@ -131,6 +131,14 @@ def test_a_working_folder_behind_a_symlink_is_no_attack(
     assert cli("restore", str(path), "--to", str(tmp_path / "link/other.ipynb")).code == 1
 
 
+def test_a_root_that_is_not_there_is_warned_about(cli: Cli, tmp_path: Path) -> None:
+    cli.library.root = str(tmp_path / "disk")
+    cli.library.add(f"{tmp_path}/disk/a.ipynb", OLD)
+    assert "warning: " in cli("restore", "disk/a.ipynb", "--dry-run").talk
+    assert cli("restore", "disk/a.ipynb", "--json").object()["root_was_gone"] is True
+    assert cli("restore", "disk/a.ipynb", "--at", "~0", "--json").object()["root_was_gone"] is False
+
+
 def test_an_open_notebook_is_warned_about(cli: Cli, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = "http://127.0.0.1:8888/lab/"
     monkeypatch.setattr(restore_command, "_open_in", lambda plan: [url] if plan.target == str(path) else [])
