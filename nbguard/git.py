@@ -12,9 +12,11 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from nbguard.durable import write_all
 from nbguard.errors import ArchiveTrouble, BadConfiguration
 
 if TYPE_CHECKING:
@@ -193,10 +195,7 @@ class GitFolder:
         return CatFile(self.command("cat-file", "--batch"), self._environment)
 
     def sha256_of(self, names: Sequence[bytes]) -> list[str | None]:
-        """SHA-256 of each object (None where missing), through one `git cat-file` that streams them.
-
-        Give it only so many names as a pipe holds (a few hundred): they are all written before an answer is read.
-        """
+        """SHA-256 of each object (None where missing), through one `git cat-file` that streams them."""
         with subprocess.Popen(
             self.command("cat-file", "--batch", "--buffer"),
             stdin=subprocess.PIPE,
@@ -209,13 +208,14 @@ class GitFolder:
         ) as child:
             assert child.stdin is not None and child.stdout is not None
             widen_pipe(child.stdout.fileno())
-            try:
-                child.stdin.write(b"".join(name + b"\n" for name in names))
-                child.stdin.close()
-            except BrokenPipeError:
-                pass  # git ended; the missing answers say so
+            # A thread of its own: hundreds of long names fill the one pipe while git fills the other.
+            asking = threading.Thread(target=_ask_all, args=(child.stdin, names), daemon=True)
+            asking.start()
             answers = _Answers(child.stdout.fileno())
-            return [answers.next_sha256() for _ in names]
+            found = [answers.next_sha256() for _ in names]
+            child.stdout.close()
+            asking.join()
+            return found
 
     def tip(self, ref: str = "refs/heads/main") -> str | None:
         """The commit a ref names, read without a process where it is a loose ref; None when there is none."""
@@ -250,6 +250,14 @@ def widen_pipe(fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1 << 20)
     except (OSError, AttributeError):
         pass
+
+
+def _ask_all(stdin: IO[bytes], names: Sequence[bytes]) -> None:
+    try:
+        write_all(stdin.fileno(), b"".join(name + b"\n" for name in names))
+        stdin.close()
+    except OSError:
+        pass  # git ended; the missing answers say so
 
 
 class _Answers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from base64 import b64decode, b64encode
 
 from nbguard.clock import from_iso, iso
@@ -13,6 +14,7 @@ from nbguard.model import Draft, DraftKind, Moment, Signature, Trigger
 
 FORMAT = 1
 _LONGEST_HEADER = 1 << 20
+_WORD = re.compile("[0-9A-Za-z._-]+")
 
 
 def header_of(draft: Draft) -> bytes:
@@ -52,15 +54,15 @@ def draft_of(line: bytes) -> Draft:
                 f"a draft has format {fields['v']}, this nbguard reads {FORMAT}", hint="update nbguard; nothing is lost"
             )
         stat = fields.get("stat")
-        return Draft(
+        draft = Draft(
             id=fields["id"],
             kind=DraftKind(fields["kind"]),
-            path=_named(fields, "path") or "/",
+            path=_named(fields, "path") or "",
             moment=Moment.parse(fields["moment"]),
             boot=fields["boot"],
             observed_at=from_iso(fields["observed_at"]),
             trigger=Trigger(fields["trigger"]),
-            root=_named(fields, "root") or "/",
+            root=_named(fields, "root") or "",
             install=fields["install"],
             size=fields["bytes"],
             sha256=fields["sha256"],
@@ -69,8 +71,25 @@ def draft_of(line: bytes) -> Draft:
             renamed_from=_named(fields, "renamed_from"),
             about=fields.get("about"),
         )
-    except (ValueError, KeyError, TypeError) as error:
+        _check(draft)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ArchiveTrouble(f"a draft's header is not readable: {error!r}", hint="see `nbguard doctor`") from error
+    return draft
+
+
+def _check(draft: Draft) -> None:
+    """Raises ValueError, OverflowError or TypeError: what is written to the archive must be sound for good."""
+    draft.moment.sortable()
+    for path in (draft.path, draft.root, draft.renamed_from):
+        if path is not None and (not path.startswith("/") or "\0" in path):
+            raise ValueError(f"{path!r} is not an absolute path")
+    if not draft.path.strip("/"):
+        raise ValueError("the root folder is not a notebook")
+    if not isinstance(draft.size, int) or draft.size < 0:
+        raise ValueError(f"{draft.size!r} bytes")
+    for word in (draft.id, draft.boot, draft.install, draft.about or "-", draft.sha256 or "-"):
+        if not _WORD.fullmatch(word):
+            raise ValueError(f"{word!r} is not an id")
 
 
 def file_name(draft: Draft) -> str:
@@ -79,21 +98,44 @@ def file_name(draft: Draft) -> str:
 
 
 class OpenDraft:
-    """A draft in the spool: its header, and its bytes. Raises FileNotFoundError when it was packed meanwhile."""
+    """A draft in the spool: its header, and its bytes.
+
+    Raises FileNotFoundError when it was packed meanwhile, ArchiveTrouble when it is not a whole draft.
+    """
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by close(); the object is the context manager
-        line = self._file.readline(_LONGEST_HEADER)
-        if not line.endswith(b"\n"):
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115 - closed by close(); the object is the context manager
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _unreadable(path, error.strerror or "it cannot be opened") from error
+        try:
+            self.draft, self.offset = self._head(path)
+        except BaseException:
             self._file.close()
-            raise ArchiveTrouble(f"{path} is not a draft", hint="see `nbguard doctor`")
-        self.draft = draft_of(line)
-        self.offset = len(line)
+            raise
+
+    def _head(self, path: str) -> tuple[Draft, int]:
+        try:
+            line = self._file.readline(_LONGEST_HEADER)
+            size = os.fstat(self._file.fileno()).st_size
+        except OSError as error:
+            raise _unreadable(path, error.strerror or "it cannot be read") from error
+        if not line.endswith(b"\n"):
+            raise _unreadable(path, "it has no header")
+        draft = draft_of(line)
+        if size - len(line) != draft.size:
+            raise _unreadable(path, f"it has {size - len(line)} bytes of {draft.size}")
+        return draft, len(line)
 
     def data(self) -> bytes:
         """The notebook's bytes, checked against the header. Raises ArchiveTrouble."""
-        self._file.seek(self.offset)
-        data = self._file.read()
+        try:
+            self._file.seek(self.offset)
+            data = self._file.read()
+        except OSError as error:
+            raise _unreadable(self.draft.id, error.strerror or "it cannot be read") from error
         if self.draft.sha256 is not None and hashlib.sha256(data).hexdigest() != self.draft.sha256:
             raise ArchiveTrouble(
                 f"draft {self.draft.id} does not hold what was kept", hint="check the disk; see `nbguard doctor`"
@@ -108,6 +150,10 @@ class OpenDraft:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _unreadable(path: str, why: str) -> ArchiveTrouble:
+    return ArchiveTrouble(f"draft {path} is not readable: {why}", hint="check the disk; see `nbguard doctor`")
 
 
 def _name(key: str, path: str) -> dict[str, str | None]:
