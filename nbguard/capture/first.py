@@ -1,11 +1,12 @@
 """The first versions of notebooks that were never kept, read for an import in bulk.
 
-What does not fit a bulk (too big for memory, not complete, changing, known by now) is left out: the next sweep finds
-it unknown still, and it takes the ordinary way.
+What does not fit a bulk (too big for memory, not complete, changing, known by now, or perhaps a notebook that was
+renamed while nobody watched) is left out: it is unknown still, and takes the ordinary way.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 from nbguard.capture.keep import is_whole
@@ -26,9 +27,16 @@ class FirstVersions:
         self._heads = heads
         self._clock = clock
         self._limits = limits
+        self._bytes_gone: set[str | None] = set()
+        self._files_gone: set[tuple[int, int]] = set()
 
     def drafts(self, paths: Iterable[tuple[str, str]]) -> Iterator[tuple[Draft, bytes]]:
         """For each (path, its root): its checkpoint as an older version if that differs, then its present bytes."""
+        gone = [head for head in self._heads.alive() if not os.path.lexists(head.path)]
+        self._bytes_gone = {head.sha256 for head in gone}
+        self._files_gone = {
+            (head.signature.device, head.signature.inode) for head in gone if head.signature is not None
+        }
         for path, root in paths:
             if self._heads.get(path) is None:
                 yield from self._of_one(path, root)
@@ -56,12 +64,17 @@ class FirstVersions:
     def _of_one(self, path: str, root: str) -> Iterator[tuple[Draft, bytes]]:
         before, moment = self._store.moment(), self._store.moment()
         present = self._read(path)
-        if present is None or not present.is_certain:
+        if present is None or not present.is_certain or self._may_be_renamed(present):
             return
         older = self._read(checkpoint_of(path))
         if older is not None and older.sha256 != present.sha256:
             yield self._draft(path, root, older, before, is_checkpoint=True)
         yield self._draft(path, root, present, moment)
+
+    def _may_be_renamed(self, present: Reading) -> bool:
+        """Whether it has the bytes, or is the file, of a notebook that is not where it was."""
+        file = (present.signature.device, present.signature.inode)
+        return present.sha256 in self._bytes_gone or file in self._files_gone
 
     def _draft(
         self, path: str, root: str, reading: Reading, moment: Moment, *, is_checkpoint: bool = False

@@ -26,7 +26,7 @@ from nbguard.capture.reading import (
 from nbguard.clock import Clock
 from nbguard.errors import ChangedMeanwhile
 from nbguard.heads import Heads
-from nbguard.model import Draft, DraftKind, Head, Moment, Status, Trigger
+from nbguard.model import Draft, DraftKind, Head, Moment, Signature, Status, Trigger
 from nbguard.names import checkpoint_of, leftovers_of
 from nbguard.notebook import looks_complete
 from nbguard.ports import DraftStore
@@ -252,7 +252,7 @@ class Keeper:
                 notebook=lineage,
                 version=draft.id,
                 sha256=reading.sha256,
-                signature=reading.signature if reading.is_certain else None,
+                signature=_remembered(reading),
                 moment=draft.moment,
                 status=Status.OK if whole else Status.DAMAGED,
                 parent_device=reading.signature.device,
@@ -260,7 +260,7 @@ class Keeper:
         )
 
     def _refresh(self, head: Head, reading: Reading) -> Head:
-        signature = reading.signature if reading.is_certain else None
+        signature = _remembered(reading)
         if head.signature != signature or head.parent_device != reading.signature.device:
             head = replace(head, signature=signature, parent_device=reading.signature.device)
             self._heads.put(head)
@@ -273,6 +273,11 @@ class Keeper:
 def is_whole(reading: Reading) -> bool:
     """The cheap gate: not empty, not cut."""
     return looks_complete(reading.data if reading.data is not None else reading.ends)
+
+
+def _remembered(reading: Reading) -> Signature:
+    """The signature to compare with; one that a later write could share gets a ctime that no file has."""
+    return reading.signature if reading.is_certain else replace(reading.signature, ctime_ns=-1)
 
 
 def _without_bytes(trouble: Same | Trouble, head: Head | None, attempt: int) -> Outcome:

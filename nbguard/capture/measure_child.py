@@ -10,22 +10,21 @@ import os
 import resource
 import sys
 
-_MEMORY_BYTES = 2_000_000_000
 _CPU_SECONDS = 60
 _OUT_OF_MEMORY = 3
 
 
-def main(path: str, offset: int) -> int:
+def main(path: str, offset: int, memory_bytes: int) -> int:
     """Measure the notebook at ``offset`` of ``path``; returns the exit code."""
-    _limit(resource.RLIMIT_AS, _MEMORY_BYTES)
+    _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CPU, _CPU_SECONDS)
     os.nice(10)
     from nbguard.notebook import measure_strictly
 
-    with open(path, "rb") as file:
-        file.seek(offset)
-        data = file.read()
     try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            data = file.read()
         found = measure_strictly(data)
     except MemoryError:
         return _OUT_OF_MEMORY
@@ -42,4 +41,4 @@ def _limit(what: int, most: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

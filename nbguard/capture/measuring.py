@@ -12,6 +12,7 @@ from nbguard.model import Measure
 from nbguard.notebook import measure
 
 TIMEOUT_SECONDS = 120.0
+MEMORY_BYTES = 2_000_000_000
 
 
 class Finding(Enum):
@@ -37,14 +38,16 @@ def measure_bytes(data: bytes) -> Measured:
     return Measured(Finding.NOT_READABLE) if found is None else Measured(Finding.READABLE, found)
 
 
-def measure_file(path: str, offset: int, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Measured:
+def measure_file(
+    path: str, offset: int, *, timeout_seconds: float = TIMEOUT_SECONDS, memory_bytes: int = MEMORY_BYTES
+) -> Measured:
     """Measure the notebook whose bytes begin at ``offset`` of a file, in a child limited in memory and time.
 
     Never raises: a child that was killed, ran out of memory or of time is COULD_NOT_TELL.
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-m", "nbguard.capture.measure_child", path, str(offset)],
+            [sys.executable, "-I", "-m", "nbguard.capture.measure_child", path, str(offset), str(memory_bytes)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
