@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.app import archive_of, open_store, reserve_of, scopes_of, spool_of
 from nbguard.clock import SystemClock
-from nbguard.errors import ArchiveTrouble
+from nbguard.errors import ArchiveTrouble, NbguardError, storage_trouble
 from nbguard.health.facts import SpoolFacts
 from nbguard.health.gather import Sources, system_sources, watched_roots
 from nbguard.health.heartbeat import read_heartbeat
@@ -72,7 +73,7 @@ def _heads(context: Context) -> Sequence[Head]:
         store.folder.catch_up()
         return store.catalog.heads()
     except (sqlite3.Error, OSError) as error:
-        raise ArchiveTrouble(f"the catalog cannot be read: {error}", hint=_CATALOG_HINT) from error
+        raise _catalog_trouble(error) from error
 
 
 def _count(context: Context) -> int:
@@ -81,10 +82,24 @@ def _count(context: Context) -> int:
         store.folder.catch_up()
         return store.catalog.count()
     except (sqlite3.Error, OSError) as error:
-        raise ArchiveTrouble(f"the catalog cannot be read: {error}", hint=_CATALOG_HINT) from error
+        raise _catalog_trouble(error) from error
 
 
-_CATALOG_HINT = "remove state/catalog.sqlite: it is made again from the archive, and nothing is lost by it"
+def _catalog_trouble(error: sqlite3.Error | OSError) -> NbguardError:
+    """A disk that refuses is another matter than a broken file."""
+    said = str(error)
+    if isinstance(error, OSError):
+        return storage_trouble(error, "reading the catalog")
+    for words, number in (
+        ("full", errno.ENOSPC),
+        ("readonly", errno.EROFS),
+        ("unable to open", errno.EROFS),
+        ("disk I/O", errno.EIO),
+    ):
+        if words in said:
+            return storage_trouble(OSError(number, said), "reading the catalog")
+    hint = "remove state/catalog.sqlite: it is made again from the archive, and nothing is lost by it"
+    return ArchiveTrouble(f"the catalog cannot be read: {said}", hint=hint)
 
 
 def _spool(context: Context) -> SpoolFacts:

@@ -66,7 +66,17 @@ def command(
     if not_done:
         hint = "the rest is done: notebooks are kept while `nbguard run` runs"
         raise PartlyDone("not done: " + "; ".join(not_done), hint=hint)
-    say("start it: nbguard run")
+    say(_what_next(context, new))
+
+
+def _what_next(context: Context, new: list[str]) -> str:
+    from nbguard.health.gather import is_locked
+
+    if not is_locked(context.places.daemon_lock):
+        return "start it: nbguard run"
+    return (
+        "the daemon runs; end it and start it again, so that it watches the new folders" if new else "the daemon runs"
+    )
 
 
 def _ask_for_roots(context: Context, home: str, *, yes: bool) -> tuple[str, ...]:

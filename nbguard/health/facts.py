@@ -64,7 +64,10 @@ class ArchiveFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything the verdict is computed from, seen at ``now`` (UTC)."""
+    """Everything the verdict is computed from, seen at ``now`` (UTC).
+
+    ``unread`` says why it cannot be told what is durable; ``unprotected`` is empty then.
+    """
 
     now: datetime
     daemon: DaemonFacts
@@ -76,7 +79,7 @@ class Facts:
     emptied: tuple[str, ...]
     spool: SpoolFacts
     archive: ArchiveFacts
-    unread: tuple[str, ...] = ()
+    unread: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

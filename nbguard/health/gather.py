@@ -14,7 +14,7 @@ from nbguard.clock import Clock, SystemClock
 from nbguard.errors import NbguardError
 from nbguard.health.facts import Allowances, ArchiveFacts, DaemonFacts, Facts, RootFacts, SpoolFacts, Unprotected
 from nbguard.health.heartbeat import read_heartbeat
-from nbguard.model import Head, Heartbeat, Signature, Status
+from nbguard.model import Head, Heartbeat, Problem, Signature, Status
 from nbguard.places import Places
 from nbguard.processes import boot_id, is_alive
 from nbguard.settings import Settings
@@ -84,9 +84,10 @@ def gather(sources: Sources) -> Facts:
     daemon = _daemon(sources)
     roots = tuple(_root(path) for path in watched_roots(settings, daemon.heartbeat))
     on_disk = sources.walk([root.path for root in roots if not root.trouble])
-    heads, unread = _heads(sources)
+    heads, trouble = _heads(sources)
     # After the walk, not before: what was saved while we looked must not seem to come from the future.
     now = sources.clock.now()
+    unread = _unread(trouble, now) if trouble is not None else None
     unprotected = () if unread else _unprotected(on_disk, heads, sources.digest, now, daemon.heartbeat)
     slow_over_bytes = (settings or Settings()).limits.slow_over_bytes
     return Facts(
@@ -184,11 +185,16 @@ def _root(path: str) -> RootFacts:
     return RootFacts(path=path)
 
 
-def _heads(sources: Sources) -> tuple[dict[str, Head], tuple[str, ...]]:
+def _heads(sources: Sources) -> tuple[dict[str, Head], NbguardError | None]:
     try:
-        return {head.path: head for head in sources.heads() if not head.is_deleted}, ()
+        return {head.path: head for head in sources.heads() if not head.is_deleted}, None
     except NbguardError as error:
-        return {}, (error.message,)
+        return {}, error
+
+
+def _unread(error: NbguardError, now: datetime) -> Problem:
+    message = f"cannot tell which notebooks are protected: {error.message}"
+    return Problem(code=error.code, message=message, hint=error.hint or "run `nbguard doctor`", since=now)
 
 
 def _spool(sources: Sources) -> SpoolFacts:

@@ -104,7 +104,7 @@ def _headline(facts: Facts, verdict: Verdict) -> str:
 def _protection(facts: Facts, verdict: Verdict) -> str:
     if not facts.roots:
         return "no folder is watched"
-    if facts.unread:
+    if facts.unread is not None:
         return f"{_count(facts.notebooks, 'notebook')} on disk; cannot tell how many are protected"
     if not facts.unprotected:
         return f"{_count(facts.notebooks, 'notebook')}, all kept as they are on disk"

@@ -56,6 +56,7 @@ def assess(facts: Facts, allowed: Allowances) -> Verdict:
             *_archive(facts),
             *_not_kept(facts, allowed, running),
             *_roots(facts),
+            *_not_watched(facts, running),
             *_passed_on(facts, running),
             *_packer(facts, allowed, running),
             *_emptied(facts),
@@ -134,9 +135,8 @@ def _archive(facts: Facts) -> Iterator[Finding]:
 
 
 def _not_kept(facts: Facts, allowed: Allowances, running: bool) -> Iterator[Finding]:
-    if facts.unread:
-        message = f"cannot tell which notebooks are protected: {'; '.join(facts.unread)}"
-        yield Finding(problem=_problem(facts, "archive-damaged", message, "run `nbguard doctor`"), gap=True)
+    if facts.unread is not None:
+        yield Finding(problem=facts.unread, gap=True)
         return
     late = [each for each in facts.unprotected if not running or each.waiting_seconds > _patience(each, allowed)]
     late.sort(key=lambda each: -each.waiting_seconds)
@@ -180,6 +180,18 @@ def _roots(facts: Facts) -> Iterator[Finding]:
         else:
             continue
         yield Finding(problem=_problem(facts, root.trouble, message, hint, subject=root.path))
+
+
+def _not_watched(facts: Facts, running: bool) -> Iterator[Finding]:
+    """Roots that were added to the configuration after the daemon read it."""
+    beat = facts.daemon.heartbeat
+    if beat is None or not running or not beat.roots:
+        return
+    watched = {root.path for root in beat.roots}
+    for root in facts.roots:
+        if root.path not in watched:
+            message, hint = "the running daemon does not watch it yet", "end the daemon and start it again: nbguard run"
+            yield Finding(problem=_problem(facts, "coverage-fell", message, hint, subject=root.path))
 
 
 def _passed_on(facts: Facts, running: bool) -> Iterator[Finding]:

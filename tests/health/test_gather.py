@@ -226,7 +226,9 @@ def test_an_archive_that_cannot_be_read_makes_no_claims_about_notebooks(scene: S
         raise ArchiveTrouble("git said no")
 
     facts = gather(replace(scene.sources(), heads=refuse))
-    assert facts.unread == ("git said no",)
+    assert facts.unread is not None
+    assert facts.unread.code == "archive-damaged"
+    assert "git said no" in facts.unread.message
     assert facts.unprotected == ()
 
 

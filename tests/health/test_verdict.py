@@ -221,7 +221,14 @@ CASES: list[tuple[str, Facts, str, int, list[str]]] = [
         0,
         ["daemon-down"],
     ),
-    ("polling is said", replace(WELL, daemon=beating(roots=(polled("/nfs"),))), "degraded", 0, ["polling"]),
+    (
+        "a folder was added to the configuration, and the daemon does not know",
+        replace(WELL, roots=(*WELL.roots, RootFacts(path="/new")), daemon=beating(roots=(polled(WELL.roots[0].path),))),
+        "degraded",
+        0,
+        ["coverage-fell", "polling"],
+    ),
+    ("polling is said", replace(WELL, daemon=beating(roots=(polled(WELL.roots[0].path),))), "degraded", 0, ["polling"]),
     (
         "packing is late",
         replace(WELL, spool=SpoolFacts(drafts=9, bytes=9, oldest_seconds=2000.0)),
@@ -239,7 +246,7 @@ CASES: list[tuple[str, Facts, str, int, list[str]]] = [
     ),
     (
         "the catalog cannot be read: not a word about single notebooks",
-        replace(WELL, unread=("git said no",), unprotected=()),
+        replace(WELL, unread=problem("archive-damaged"), unprotected=()),
         "degraded",
         22,
         ["archive-damaged"],
