@@ -68,6 +68,8 @@ def spool_of(context: Context, clock: Clock | None = None) -> Spool:
 def ensure_archive(context: Context) -> bool:
     """Make the archive (and the spool) if none was ever made here; True when it was made. Raises NoArchive."""
     made = archive_of(context).ensure()
+    if made:
+        context.look_again()
     spool_of(context).make()
     return made
 

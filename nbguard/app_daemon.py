@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbguard.app import first_import, knowing, open_store, reserve_of, scopes_of, spool_of
@@ -17,7 +18,7 @@ from nbguard.daemon import CalendarJob, Cast, Daemon, Worker
 from nbguard.errors import Busy, NbguardError
 from nbguard.heads import Heads
 from nbguard.health.heartbeat import write_heartbeat
-from nbguard.model import Problem
+from nbguard.model import Head, Problem
 from nbguard.notebook import measure
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
@@ -26,6 +27,7 @@ from nbguard.saves import wire
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
+    from nbguard.archive.catalog import Catalog
     from nbguard.cli.context import Context
 
 _log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class Assembly:
         self.recording = open_store(context, spool)
         self.packing = open_store(context, spool)
         self.recording.folder.catch_up()
-        self.heads = Heads(self.recording.catalog.heads())
+        self.heads = Heads(_doubting_the_latest(self.recording.catalog))
         self.recorder = Recorder(folder=self.recording.folder, spool=spool, measure=measure, clock=self.clock)
         self.packer = Packer(
             archive=self.packing.archive,
@@ -153,6 +155,15 @@ class Assembly:
         self.watcher.stop()
         self.saves.drain()
         self.recorder.drain()
+
+
+def _doubting_the_latest(catalog: Catalog) -> list[Head]:
+    """All heads; those kept shortly before the last end are read once more.
+
+    A file can be written again within the tick of its time stamp, and the daemon that would have heard of it is gone.
+    """
+    fresh = catalog.spooled_ids()
+    return [replace(head, signature=None) if head.version in fresh else head for head in catalog.heads()]
 
 
 def assemble(context: Context, roots: Sequence[str]) -> Assembly:

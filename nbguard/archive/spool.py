@@ -19,7 +19,7 @@ from nbguard.archive.boots import epoch_of
 from nbguard.archive.draft_header import OpenDraft, file_name, header_of
 from nbguard.clock import Clock
 from nbguard.durable import free_space, fsync_folder, make_private_folder, unlink_quietly, write_all
-from nbguard.errors import StorageTrouble, storage_trouble
+from nbguard.errors import Refused, StorageTrouble, storage_trouble
 from nbguard.model import Draft, DraftKind, Moment, Signature, Trigger
 from nbguard.places import check_private
 from nbguard.processes import boot_id, is_alive
@@ -247,7 +247,7 @@ class Spool:
         return removed
 
     def _new_folders(self) -> list[str]:
-        return [os.path.join(folder, "new") for folder in self._folders]
+        return [os.path.join(folder, "new") for folder in self._folders if folder == self.folder or _is_ours(folder)]
 
     def _folder_with_room(self, size: int) -> str:
         """The spool, or the emergency place when the spool's disk is short. Raises StorageTrouble when both are."""
@@ -315,6 +315,15 @@ class _Writing:
         except OSError:
             inodes = None
         return storage_trouble(error, "cannot keep a version in the spool", free_inodes=inodes)
+
+
+def _is_ours(folder: str) -> bool:
+    """Whether drafts found there can be ours: in /var/tmp anybody may make a folder of any name."""
+    try:
+        check_private(os.path.dirname(folder))
+    except (OSError, Refused):
+        return False
+    return True
 
 
 def _make(folder: str, *, check: bool = False) -> None:

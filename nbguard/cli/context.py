@@ -38,3 +38,7 @@ class Context:
         return replace(
             found, archive=settings.archive or found.archive, emergency=settings.emergency or found.emergency
         )
+
+    def look_again(self) -> None:
+        """Forget the places: a new archive has an id, and the emergency place is named after it."""
+        self.__dict__.pop("places", None)
