@@ -70,7 +70,7 @@ class FirstImport:
         return [(path, unseen[path][1]) for path in sorted(unseen, key=lambda path: unseen[path], reverse=True)]
 
     def _keep(self, path: str, report: ImportReport) -> None:
-        outcome = self._keeper.keep(path, Trigger.IMPORT, attempt=LAST_ATTEMPT)
+        outcome = self._keeper.keep(path, Trigger.SWEEP, attempt=LAST_ATTEMPT)
         if isinstance(outcome, Refused | Retry):
             report.failed.append((path, outcome.reason))
         else:

@@ -30,7 +30,7 @@ def find_origin(heads: Heads, path: str, reading: Reading, *, hint: str | None, 
     for candidates in (
         [head for head in same_file if head.sha256 == reading.sha256],
         [head for head in same_bytes if _folder_is_there(head)],
-        [head for head in same_file if by_sweep and _is_alike(head, reading)],
+        [head for head in same_file if by_sweep and _is_alike(head, path, reading)],
     ):
         if candidates:
             return candidates[0] if len(candidates) == 1 else None
@@ -51,9 +51,14 @@ def _folder_is_there(head: Head) -> bool:
     return head.parent_device is None or device == head.parent_device
 
 
-def _is_alike(head: Head, reading: Reading) -> bool:
-    """Inodes are reused at once on ext4: the sizes must at least be of one kind."""
+def _is_alike(head: Head, path: str, reading: Reading) -> bool:
+    """Inodes are reused at once on ext4: it must not have been made since, and the sizes must be of one kind."""
     if head.signature is None:
+        return False
+    from nbguard.capture.birth import birth_ns  # ctypes, and rarely needed
+
+    born = birth_ns(path)
+    if born is not None and born > max(head.signature.ctime_ns, head.signature.mtime_ns):
         return False
     was, now = head.signature.size, reading.signature.size
     return was <= 2 * now and now <= 2 * was
