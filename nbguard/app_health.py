@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from nbguard.app import archive_of, open_store, reserve_of, scopes_of, spool_of
 from nbguard.clock import SystemClock
-from nbguard.errors import ArchiveTrouble, NbguardError, storage_trouble
+from nbguard.errors import ArchiveTrouble
 from nbguard.health.facts import SpoolFacts
 from nbguard.health.gather import Sources, system_sources, watched_roots
 from nbguard.health.heartbeat import read_heartbeat
@@ -20,8 +19,11 @@ from nbguard.processes import boot_id
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
+    from nbguard.archive.catalog import Catalog
     from nbguard.cli.context import Context
     from nbguard.health.doctor import Patient
+
+_Answer = TypeVar("_Answer")
 
 
 def health_sources(context: Context) -> Sources:
@@ -51,7 +53,7 @@ def doctor_patient(context: Context) -> Patient:
         heartbeat=beat,
         file_system=_file_system,
         reserve=reserve_of(settings or Settings()).of,
-        catalog=lambda: _count(context),
+        catalog=lambda: _ask_catalog(context, lambda catalog: catalog.count()),
         fsck=lambda: check_archive(places.archive),
         servers=lambda: len(running_servers(runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))),
     )
@@ -68,38 +70,24 @@ def _heads(context: Context) -> Sequence[Head]:
     if not archive.exists() and not archive.was_made():
         return ()
     archive.require()
-    try:
-        store = open_store(context)
-        store.folder.catch_up()
-        return store.catalog.heads()
-    except (sqlite3.Error, OSError) as error:
-        raise _catalog_trouble(error) from error
+    return _ask_catalog(context, lambda catalog: catalog.heads())
 
 
-def _count(context: Context) -> int:
-    try:
-        store = open_store(context)
-        store.folder.catch_up()
-        return store.catalog.count()
-    except (sqlite3.Error, OSError) as error:
-        raise _catalog_trouble(error) from error
-
-
-def _catalog_trouble(error: sqlite3.Error | OSError) -> NbguardError:
-    """A disk that refuses is another matter than a broken file."""
-    said = str(error)
-    if isinstance(error, OSError):
-        return storage_trouble(error, "reading the catalog")
-    for words, number in (
-        ("full", errno.ENOSPC),
-        ("readonly", errno.EROFS),
-        ("unable to open", errno.EROFS),
-        ("disk I/O", errno.EIO),
-    ):
-        if words in said:
-            return storage_trouble(OSError(number, said), "reading the catalog")
-    hint = "remove state/catalog.sqlite: it is made again from the archive, and nothing is lost by it"
-    return ArchiveTrouble(f"the catalog cannot be read: {said}", hint=hint)
+def _ask_catalog(context: Context, ask: Callable[[Catalog], _Answer]) -> _Answer:
+    """Ask a catalog that is caught up. One that turns out broken is thrown away, so the second try fills a new one."""
+    tries = 2
+    while True:
+        tries -= 1
+        try:
+            store = open_store(context)
+            store.folder.catch_up()
+            return ask(store.catalog)
+        except ArchiveTrouble as error:
+            if error.code != "catalog-broken" or not tries:
+                raise
+        except (sqlite3.Error, OSError) as error:
+            hint = "remove state/catalog.sqlite: it is made again from the archive, and nothing is lost by it"
+            raise ArchiveTrouble(f"the catalog cannot be read: {error}", hint=hint) from error
 
 
 def _spool(context: Context) -> SpoolFacts:
