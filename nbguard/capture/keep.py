@@ -276,8 +276,8 @@ def is_whole(reading: Reading) -> bool:
 
 
 def _remembered(reading: Reading) -> Signature:
-    """The signature to compare with; one that a later write could share gets a ctime that no file has."""
-    return reading.signature if reading.is_certain else replace(reading.signature, ctime_ns=-1)
+    """The signature to compare with; one that a later write could share gets an mtime that no file has."""
+    return reading.signature if reading.is_certain else replace(reading.signature, mtime_ns=-1)
 
 
 def _without_bytes(trouble: Same | Trouble, head: Head | None, attempt: int) -> Outcome:

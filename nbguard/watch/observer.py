@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -132,6 +133,9 @@ class EventSource:
 
     def start(self) -> None:
         """Begin. Raises OSError: no such root, or the limit of watches or instances is reached."""
+        # Where a folder is made while watchdog walks into it, it watches it twice and warns of that. With warnings as
+        # errors (`python -W error`) that ends its reader thread.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         observer = Observer()
         try:
             observer.schedule(self._translator, self._real_root, recursive=True, event_filter=EVENT_FILTER)

@@ -259,9 +259,14 @@ def test_a_copy_is_a_notebook_of_its_own(desk: Desk) -> None:
 
 
 def test_what_could_come_from_two_is_a_copy(desk: Desk) -> None:
-    for path in [desk.kept(name, ONE).path for name in ("a.ipynb", "b.ipynb")]:
+    gone = [desk.kept(name, ONE).path for name in ("a.ipynb", "b.ipynb")]
+    other_inode = desk.write(".new", ONE)
+    for path in gone:
         os.unlink(path)
-    assert desk.kept("c.ipynb", ONE, Trigger.SWEEP).renamed_from is None
+    os.rename(other_inode, desk.root / "c.ipynb")
+    outcome = desk.keep("c.ipynb", Trigger.SWEEP)
+    assert isinstance(outcome, Kept)
+    assert outcome.draft.renamed_from is None
 
 
 def test_a_reused_inode_is_no_rename(desk: Desk) -> None:

@@ -97,7 +97,7 @@ def test_new_folders_are_told_and_watched(listener: Listener) -> None:
     deep = listener.root / "a" / "b" / "c"
     deep.mkdir(parents=True)
     poll(lambda: listener.source.watches(str(deep)), 5)
-    assert str(listener.root / "a") in listener.folders
+    poll(lambda: str(listener.root / "a") in listener.folders, 5)
     (deep / "n.ipynb").write_text("{}")
     listener.hears(NoticeKind.CLOSED, "a/b/c/n.ipynb")
 
