@@ -89,6 +89,7 @@ class Daemon:
         ]
         self._beat(stopped=False)
         self._cast.start()  # events are gathered from here on, so that nothing falls between
+        self._beat(stopped=False)
         before()
         for thread in threads:
             thread.start()
