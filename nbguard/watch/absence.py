@@ -51,11 +51,11 @@ def judge_absence(
         return Verdict.ROOT_LOST
     if not witness.ancestor_readable or device is None or witness.device != device:
         return Verdict.UNREACHABLE
-    if not witness.parent_there:
-        return Verdict.DELETED if missing_seconds >= hold_seconds else Verdict.UNREACHABLE
-    if mass and missing_seconds < hold_seconds:
+    if missing_seconds >= hold_seconds:
+        return Verdict.DELETED
+    if mass:  # on the file system they lay on, with their folders (rm -rf) or without
         return Verdict.HELD
-    return Verdict.DELETED
+    return Verdict.DELETED if witness.parent_there else Verdict.UNREACHABLE
 
 
 def is_mass_deletion(missing: int, notebooks: int) -> bool:

@@ -189,22 +189,25 @@ class Guarded:
         """The problem codes that status names now."""
         return {problem["code"] for problem in self.status()["problems"]}
 
-    def until_code(self, code: str, seconds: float = 60.0) -> dict[str, Any]:
-        """Until status names that problem; gives the problem."""
+    def problem(self, code: str, below: Path | None = None) -> dict[str, Any] | None:
+        """The problem of that code, about anything or about something in that folder."""
+        for problem in self.status()["problems"]:
+            if problem["code"] == code and (below is None or Path(problem["subject"]).is_relative_to(below)):
+                assert isinstance(problem, dict)
+                return problem
+        return None
 
-        def named() -> dict[str, Any] | None:
-            problems = self.status()["problems"]
-            return next((problem for problem in problems if problem["code"] == code), None)
-
-        found = poll(named, seconds, every=0.2)
+    def until_code(self, code: str, seconds: float = 60.0, *, below: Path | None = None) -> dict[str, Any]:
+        """Until status names that problem; gives it."""
+        found = poll(lambda: self.problem(code, below), seconds, every=0.2)
         assert found is not None
         assert found["message"]
         assert found["hint"]
         return found
 
-    def until_no_code(self, *codes: str, seconds: float = 60.0) -> None:
-        """Until status names none of these problems."""
-        poll(lambda: not self.codes() & set(codes), seconds, every=0.2)
+    def until_no_code(self, code: str, seconds: float = 60.0, *, below: Path | None = None) -> None:
+        """Until status does not name that problem (any more)."""
+        poll(lambda: self.problem(code, below) is None, seconds, every=0.2)
 
     def until_kept(self, notebook: Path | str, data: bytes, seconds: float = 20.0) -> None:
         """Until the newest version of a notebook is these bytes."""

@@ -18,10 +18,10 @@ from nbguard.app import open_library
 from nbguard.cli.context import Context
 from nbguard.model import Status, Trigger, Version
 from tests.helpers import notebook_bytes, poll
-from tests.journeys.guarded import Guarded, guarding, sha256
+from tests.journeys.guarded import Guarded, Tables, guarding, sha256
 
 # A batch is a handful of drafts, so that packing is nearly always under way.
-_TABLES = {
+_TABLES: Tables = {
     "packing": {"drafts": 6},
     "intervals": {"pack_seconds": 0.5, "sweep_seconds": 1.0, "guard_seconds": 1.0, "heartbeat_seconds": 1.0},
 }

@@ -28,6 +28,8 @@ SEEN = Witness(present=False, root_sound=True, parent_there=True, ancestor="/w/p
         ),
         pytest.param(SEEN, 2, True, Verdict.HELD, id="too many at once"),
         pytest.param(SEEN, DAY, True, Verdict.DELETED, id="too many, a day ago"),
+        pytest.param(replace(SEEN, parent_there=False), 2, True, Verdict.HELD, id="too many, with their folders"),
+        pytest.param(replace(SEEN, device=8), 2, True, Verdict.UNREACHABLE, id="too many, on another file system"),
     ],
 )
 def test_a_deletion_is_believed_only_with_evidence(

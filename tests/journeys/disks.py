@@ -1,0 +1,63 @@
+"""Small disks that come and go, fill up and fail: tmpfs mounts and what a root user must not be able to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts")
+
+# Put before a command, it obeys permission bits even when it is root's.
+PLAIN_USER = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--")
+    if os.geteuid() == 0 and shutil.which("setpriv")
+    else ()
+)
+
+
+class Disk:
+    """A tmpfs at a folder; ``options`` as of mount: size=4m, nr_inodes=50, ro."""
+
+    def __init__(self, at: Path, options: str = "size=16m") -> None:
+        self.at = at
+        self._options = options
+        at.mkdir(parents=True, exist_ok=True)
+        self.mount()
+
+    def mount(self) -> None:
+        _run("mount", "-t", "tmpfs", "-o", f"mode=700,{self._options}", "nbguard-test", str(self.at))
+
+    def remount(self, options: str) -> None:
+        _run("mount", "-o", f"remount,{options}", str(self.at))
+
+    @contextmanager
+    def away(self, folder: Path) -> Generator[None]:
+        """Unmounted for everybody who looks, and as it was after the block; ``folder`` is where it is meanwhile."""
+        folder.mkdir(exist_ok=True)
+        _run("mount", "--move", str(self.at), str(folder))
+        try:
+            yield
+        finally:
+            _run("mount", "--move", str(folder), str(self.at))
+
+
+@contextmanager
+def disk(at: Path, options: str = "size=16m") -> Generator[Disk]:
+    """A mounted disk until the block ends, wherever it was moved."""
+    mounted = Disk(at, options)
+    try:
+        yield mounted
+    finally:
+        while subprocess.run(["umount", "-l", str(at)], check=False, capture_output=True).returncode == 0:
+            pass
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
