@@ -64,8 +64,20 @@ def unlink_quietly(path: str) -> None:
 
 
 def make_private_folder(path: str) -> None:
-    """Create a folder of ours (0700), parents too."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    """Create a folder of ours durably; it and every missing parent belong to us alone (0700, whatever the umask)."""
+    missing = []
+    folder = os.path.abspath(path)
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(folder):
+                raise
+        else:
+            fsync_folder(os.path.dirname(folder))
 
 
 class FileLock:

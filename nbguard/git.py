@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import git as gitpython
 
 OLDEST_GIT = (2, 36)
+EMAIL = "nbguard@localhost"
+"""Author of every commit of ours."""
 
 ARCHIVE_CONFIGURATION: tuple[tuple[str, str], ...] = (
     ("core.hooksPath", "/dev/null"),
@@ -60,9 +62,9 @@ def hermetic_environment(home: str) -> dict[str, str]:
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_AUTHOR_NAME": "nbguard",
-        "GIT_AUTHOR_EMAIL": "nbguard@localhost",
+        "GIT_AUTHOR_EMAIL": EMAIL,
         "GIT_COMMITTER_NAME": "nbguard",
-        "GIT_COMMITTER_EMAIL": "nbguard@localhost",
+        "GIT_COMMITTER_EMAIL": EMAIL,
     }
 
 
@@ -92,6 +94,14 @@ def check_git() -> str:
             f"git {'.'.join(map(str, version))} is too old", hint="nbguard needs git 2.36 or newer (core.fsync)"
         )
     return executable
+
+
+class GitRefused(ArchiveTrouble):
+    """git ended with ``status``."""
+
+    def __init__(self, message: str, *, hint: str, status: int) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class GitFolder:
@@ -148,15 +158,17 @@ class GitFolder:
             raise self._refused(arguments, child.returncode, stderr)
 
     def run(self, *arguments: str, timeout_seconds: float = 3600.0) -> str:
-        """Run a writing command (set-up, maintenance, mirrors) through GitPython. Raises ArchiveTrouble."""
+        """Run a writing command (set-up, mirrors) through GitPython. Raises ArchiveTrouble."""
+        porcelain = self.porcelain()  # before the import: it clears GIT_* away, some of which GitPython would obey
         import git as gitpython
 
         try:
-            answer = self.porcelain().execute(
+            answer = porcelain.execute(
                 self.command(*arguments),
                 env=self._environment,
                 kill_after_timeout=timeout_seconds,
                 universal_newlines=False,
+                umask=0o077,
             )
         except gitpython.GitCommandError as error:
             raise self._refused(arguments, _status(error.status), str(error.stderr).encode()) from error
@@ -171,10 +183,14 @@ class GitFolder:
             istream=subprocess.PIPE,
             pass_fds=tuple(inherit),
             start_new_session=True,
+            umask=0o077,
         )
         if process.proc is None:
             raise ArchiveTrouble("git update-ref did not start")
-        _, stderr = process.proc.communicate(f"start\n{commands}prepare\ncommit\n".encode(), timeout=120)
+        try:
+            _, stderr = process.proc.communicate(f"start\n{commands}prepare\ncommit\n".encode(), timeout=120)
+        except subprocess.TimeoutExpired as error:
+            raise ArchiveTrouble("git update-ref does not end", hint="it holds the lock until it does") from error
         return process.proc.returncode, bytes(stderr or b"").decode("utf-8", "replace").strip()
 
     def porcelain(self) -> gitpython.Git:
@@ -237,10 +253,12 @@ class GitFolder:
         return None
 
     @staticmethod
-    def _refused(arguments: Sequence[str], status: int, stderr: bytes) -> ArchiveTrouble:
+    def _refused(arguments: Sequence[str], status: int, stderr: bytes) -> GitRefused:
         said = stderr.decode("utf-8", "replace").strip()[-600:] or "nothing"
-        return ArchiveTrouble(
-            f"git {arguments[0]} ended with {status}: {said}", hint="see `nbguard doctor`; drafts stay in the spool"
+        return GitRefused(
+            f"git {arguments[0]} ended with {status}: {said}",
+            hint="see `nbguard doctor`; drafts stay in the spool",
+            status=status,
         )
 
 

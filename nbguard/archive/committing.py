@@ -6,22 +6,30 @@ or a foreign writer at any point leaves the archive as it was.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from nbguard.archive.names import tree_path
-from nbguard.archive.pack_file import Base, Kind, PackWriter
-from nbguard.archive.repository import MAIN, VERIFIED, Archive
+from nbguard.archive.pack_file import Base, Kind, PackWriter, drop_pack
+from nbguard.archive.repository import MAIN, Archive
 from nbguard.archive.trailers import Decision, decision_message, subject_of, trailers_of
 from nbguard.archive.trees import Tree
 from nbguard.durable import fsync_file, fsync_folder
-from nbguard.errors import ArchiveMoved, ArchiveTrouble, storage_trouble
-from nbguard.git import CatFile
+from nbguard.errors import ArchiveMoved, ArchiveTrouble, NbguardError, storage_trouble
+from nbguard.git import EMAIL, CatFile
 from nbguard.model import Status, Version
 
-_AUTHOR = b"nbguard <nbguard@localhost>"
+_AUTHOR = b"nbguard <%s>" % EMAIL.encode()
 _DELTA_UP_TO = 16_000_000
+_DISK_PHRASES = (
+    ("No space left", errno.ENOSPC),
+    ("Disk quota exceeded", errno.EDQUOT),
+    ("Read-only file system", errno.EROFS),
+    ("Input/output error", errno.EIO),
+)
 
 
 class Committing:
@@ -46,21 +54,37 @@ class Committing:
             raise
 
     def blob(self, version: Version, data: bytes) -> None:
-        """Store a version's bytes; successive calls for one notebook become deltas of each other."""
+        """Store a version's bytes; successive calls for one notebook become deltas of each other.
+
+        Raises ArchiveTrouble when they are not what was kept, and stores nothing then.
+        """
+        if hashlib.sha256(data).hexdigest() != version.sha256:
+            raise _unsound(version, "other bytes than were kept")
         base = self._last[1] if self._last is not None and self._last[0] == version.notebook else None
         oid = self._pack.add(Kind.BLOB, data, base)
         self._blobs[version.id] = oid
         self._last = (version.notebook, Base(oid, data)) if len(data) <= _DELTA_UP_TO else None
 
     def blob_stream(self, version: Version, chunks: Iterable[bytes]) -> None:
-        """As blob, without holding the bytes. Raises ArchiveTrouble when they are not as many as promised."""
+        """As blob, without holding the bytes."""
         try:
-            self._blobs[version.id] = self._pack.add_stream(Kind.BLOB, version.size, chunks)
+            self._blobs[version.id] = self._pack.add_stream(Kind.BLOB, version.size, _checked(version, chunks))
         except ValueError as error:
-            raise ArchiveTrouble(f"version {version.id[:10]}: {error}", hint="check the disk") from error
+            raise _unsound(version, str(error)) from error
 
-    def commit(self, records: Sequence[Version | Decision], at: datetime, subject: str | None = None) -> str:
-        """One commit that holds these records, in order; returns its id."""
+    def commit(
+        self, records: Sequence[Version | Decision], at: datetime, subject: str | None = None, *, once: bool = False
+    ) -> str:
+        """One commit that holds these records, in order; returns its id. ``once``: the tree then is as before."""
+        if once:
+            before = self._tree.copy()
+            for record in records:
+                if isinstance(record, Version):
+                    self._show(record)
+            commit = self._commit(_message(records, subject), at)
+            self._tree = before
+            self._commit("Back to the latest state\n", at)
+            return commit
         latest = None if all(_is_latest(record) for record in records) else self._tree.copy()
         for record in records:
             if isinstance(record, Version):
@@ -77,7 +101,7 @@ class Committing:
 
     def _commit(self, message: str, at: datetime) -> str:
         tree = self._tree.write(self._pack)
-        who = b"%s %d +0000" % (_AUTHOR, int(at.timestamp()))
+        who = b"%s %d +0000" % (_AUTHOR, max(0, int(at.timestamp())))  # git has no time before 1970
         lines = [b"tree %s\n" % tree.hex().encode()]
         if self._tip is not None:
             lines.append(b"parent %s\n" % self._tip.encode())
@@ -92,15 +116,19 @@ class Committing:
         Raises ArchiveMoved when somebody else moved main meanwhile.
         """
         assert self._tip is not None
-        self._pack.finish()
+        pack = self._pack.finish()
         self._finished = True
         self._close_objects()
-        self._move_refs(self._tip, lock_fd)
-        for ref in (MAIN, VERIFIED):
-            path = os.path.join(self._archive.folder, ref)
-            if os.path.exists(path):
-                fsync_file(path)
-            fsync_folder(os.path.dirname(path))  # git fsyncs the ref, never its folder
+        commands = f"update {MAIN} {self._tip} {self._started_from or '0' * 40}\n"
+        status, said = self._archive.git.update_refs(commands, inherit=[lock_fd])
+        if status != 0:
+            if self._archive.tip() != self._tip and pack is not None:
+                drop_pack(pack)  # nobody refers to it, and every attempt would leave one more
+            raise self._refusal(status, said)
+        path = os.path.join(self._archive.folder, MAIN)
+        if os.path.exists(path):
+            fsync_file(path)
+        fsync_folder(os.path.dirname(path))  # git fsyncs the ref, never its folder
         if self._archive.tip() != self._tip:
             raise _moved("it is not where the batch put it")
         return self._tip
@@ -117,25 +145,21 @@ class Committing:
         parts = tree_path(version.path).encode("utf-8").split(b"/")
         if version.renamed_from is not None and version.tip:
             self._tree.remove(tree_path(version.renamed_from).encode("utf-8").split(b"/"))
-        if version.status is not Status.DELETED:
-            self._tree.put(parts, self._blobs[version.id])
-        elif version.tip:
+        if version.status is Status.DELETED and version.tip:
             self._tree.remove(parts)
+        self._show(version)
 
-    def _move_refs(self, tip: str, lock_fd: int) -> None:
-        old = self._started_from
-        commands = f"update {MAIN} {tip} {old or '0' * 40}\n"
-        if old is not None:
-            commands += f"update {VERIFIED} {old}\n"
-        status, said = self._archive.git.update_refs(commands, inherit=[lock_fd])
-        if status == 0:
-            return
+    def _show(self, version: Version) -> None:
+        if version.status is not Status.DELETED:
+            self._tree.put(tree_path(version.path).encode("utf-8").split(b"/"), self._blobs[version.id])
+
+    def _refusal(self, status: int, said: str) -> NbguardError:
         if "but expected" in said or "reference already exists" in said:
-            raise _moved(said[-300:])
-        for phrase, number in (("No space left", 28), ("Read-only file system", 30), ("Input/output error", 5)):
+            return _moved(said[-300:])
+        for phrase, number in _DISK_PHRASES:
             if phrase in said:
-                raise storage_trouble(OSError(number, phrase, self._archive.folder), "cannot move main")
-        raise ArchiveTrouble(
+                return storage_trouble(OSError(number, phrase, self._archive.folder), "cannot move main")
+        return ArchiveTrouble(
             f"git update-ref ended with {status}: {said[-600:] or 'nothing said'}",
             hint="see `nbguard doctor`; drafts stay in the spool",
         )
@@ -160,6 +184,23 @@ class Committing:
 
 def _is_latest(record: Version | Decision) -> bool:
     return not isinstance(record, Version) or record.tip
+
+
+def _checked(version: Version, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same chunks. Raises ValueError at their end unless they are the version's."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != version.sha256:
+        raise ValueError("other bytes than were kept")
+
+
+def _unsound(version: Version, why: str) -> ArchiveTrouble:
+    return ArchiveTrouble(
+        f"the draft of version {version.id[:10]} of {version.path} is damaged: {why}",
+        hint="check the disk; it stays in the spool, the others are packed",
+    )
 
 
 def _moved(how: str) -> ArchiveMoved:

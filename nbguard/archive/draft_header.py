@@ -7,6 +7,7 @@ import json
 import os
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 
 from nbguard.clock import from_iso, iso
 from nbguard.errors import ArchiveTrouble
@@ -14,6 +15,7 @@ from nbguard.model import Draft, DraftKind, Moment, Signature, Trigger
 
 FORMAT = 1
 _LONGEST_HEADER = 1 << 20
+_CHUNK = 1 << 20
 _WORD = re.compile("[0-9A-Za-z._-]+")
 
 
@@ -141,6 +143,15 @@ class OpenDraft:
                 f"draft {self.draft.id} does not hold what was kept", hint="check the disk; see `nbguard doctor`"
             )
         return data
+
+    def chunks(self) -> Iterator[bytes]:
+        """The notebook's bytes piece by piece, unchecked. Raises ValueError when they cannot be read."""
+        try:
+            self._file.seek(self.offset)
+            while chunk := self._file.read(_CHUNK):
+                yield chunk
+        except OSError as error:
+            raise ValueError(error.strerror or "it cannot be read") from error
 
     def close(self) -> None:
         self._file.close()

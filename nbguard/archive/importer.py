@@ -6,8 +6,7 @@ come first.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from nbguard.archive.catalog import Catalog
 from nbguard.archive.committing import Committing
@@ -16,7 +15,7 @@ from nbguard.archive.readback import verify
 from nbguard.archive.repository import Archive
 from nbguard.archive.spool import Reserve
 from nbguard.durable import FileLock, free_space
-from nbguard.errors import ArchiveTrouble, StorageTrouble, storage_trouble
+from nbguard.errors import StorageTrouble, storage_trouble
 from nbguard.model import Draft, Measure, Version
 
 _FIRST_GROUP = 50
@@ -80,29 +79,26 @@ class Importer:
         """The catalog's rows and the commit appear together: the rows wait in a transaction for the read-back."""
         self._catalog.begin()
         try:
-            versions = [self._folder.add(draft, Reading(self._measure(data))) for draft, data in group]
-            done = [
-                (draft, version)
-                for (draft, _), version in zip(group, versions, strict=True)
-                if isinstance(version, Version)
-            ]
+            done: list[tuple[Draft, Version]] = []
             commits: list[tuple[Version, str]] = []
             with Committing(self._archive, self._archive.tip()) as committing:
-                for (_, data), version in zip(group, versions, strict=True):
+                for draft, data in group:
+                    version = self._folder.add(draft, Reading(self._measure(data)))
                     if isinstance(version, Version):
                         committing.blob(version, data)
-                for latest in (False, True):  # one path can stand in a commit's tree once
-                    part = [version for _, version in done if version.tip is latest]
-                    if part:
-                        commit = committing.commit(part, group[-1][0].observed_at, f"Import {len(part)} versions")
-                        commits += [(version, commit) for version in part]
-                tip = committing.finish(lock_fd=lock_fd)
-            verify(self._archive, commits)
-            self._catalog.packed([(version.id, commit) for version, commit in commits], tip)
+                        done.append((draft, version))
+                for part in _parts([version for _, version in done]):
+                    commit = committing.commit(part, group[-1][0].observed_at, f"Import {len(part)} versions")
+                    commits += [(version, commit) for version in part]
+                if commits:
+                    tip = committing.finish(lock_fd=lock_fd)
+            if commits:
+                verify(self._archive, commits)
+                self._archive.note_verified(tip)
+                self._catalog.packed([(version.id, commit) for version, commit in commits], tip)
+                if self._catalog.newest_spooled() is not None:
+                    self._folder.fold_spool_anew()  # the archive has changed under what is spooled
             self._catalog.commit()
-        except sqlite3.Error as error:
-            self._catalog.rollback()
-            raise ArchiveTrouble(f"the catalog failed: {error}", hint="delete it; it is rebuilt by itself") from error
         except BaseException:
             self._catalog.rollback()
             raise
@@ -116,3 +112,31 @@ class Importer:
                 hint="free some space; the import goes on by itself",
                 code="no-space" if inodes >= 8 else "no-inodes",
             )
+
+
+def _parts(versions: list[Version]) -> Iterator[list[Version]]:
+    """One commit each: a path stands in a commit's tree once, and is no folder of another; older states go first."""
+    for latest in (False, True):
+        pending = [version for version in versions if version.tip is latest]
+        while pending:
+            part, later = [], []
+            taken: set[str] = set()
+            folders: set[str] = set()
+            for version in pending:
+                above = _folders_above(version.path)
+                if version.path in taken or version.path in folders or not taken.isdisjoint(above):
+                    later.append(version)
+                    continue
+                taken.add(version.path)
+                folders.update(above)
+                part.append(version)
+            yield part
+            pending = later
+
+
+def _folders_above(path: str) -> list[str]:
+    found = []
+    while len(path) > 1:
+        path = path.rpartition("/")[0]
+        found.append(path)
+    return found

@@ -81,7 +81,7 @@ class PackWriter:
     def add_stream(self, kind: Kind, size: int, chunks: Iterable[bytes]) -> bytes:
         """As add, whole and without holding it in memory.
 
-        Raises ValueError when the chunks are not ``size`` bytes; the pack then is as it was before.
+        Raises ValueError when the chunks are not ``size`` bytes, or raise it; the pack then is as it was before.
         """
         start, head = self._offset, _entry_head(kind, size)
         digest, squeeze, crc, seen = (
@@ -91,17 +91,20 @@ class PackWriter:
             0,
         )
         self._write(head)
-        for chunk in chunks:
-            digest.update(chunk)
-            seen += len(chunk)
-            packed = squeeze.compress(chunk)
-            crc = zlib.crc32(packed, crc)
-            self._write(packed)
+        try:
+            for chunk in chunks:
+                digest.update(chunk)
+                seen += len(chunk)
+                packed = squeeze.compress(chunk)
+                crc = zlib.crc32(packed, crc)
+                self._write(packed)
+            if seen != size:
+                raise ValueError(f"{seen} bytes instead of {size}")
+        except ValueError:
+            self._take_back(start)
+            raise
         packed = squeeze.flush()
         self._write(packed)
-        if seen != size:
-            self._take_back(start)
-            raise ValueError(f"{seen} bytes instead of {size}")
         oid = digest.digest()
         if oid in self._rows:
             self._take_back(start)
@@ -109,8 +112,11 @@ class PackWriter:
             self._rows[oid] = (start, zlib.crc32(packed, crc), 0)
         return oid
 
-    def finish(self) -> str:
-        """Make pack and index durable under their final names; returns the pack's path. Raises OSError."""
+    def finish(self) -> str | None:
+        """Make pack and index durable under their final names; returns the pack's path. Raises OSError.
+
+        None when the very same pack was there already.
+        """
         self._file.seek(8)
         self._file.write(struct.pack(">I", len(self._rows)))
         self._file.flush()
@@ -130,11 +136,12 @@ class PackWriter:
             file.write(self._index(trailer))
             file.flush()
             os.fsync(file.fileno())
+        is_new = not os.path.exists(base + ".idx")
         # The pack first: git looks for *.idx and then expects the pack to be there.
         os.rename(self._temporary, base + ".pack")
         os.rename(index, base + ".idx")
         fsync_folder(self._folder)
-        return base + ".pack"
+        return base + ".pack" if is_new else None
 
     def abandon(self) -> None:
         """Forget it and leave nothing behind."""
@@ -186,6 +193,12 @@ class PackWriter:
             )
         )
         return body + hashlib.sha1(body).digest()
+
+
+def drop_pack(path: str) -> None:
+    """Remove a pack nobody refers to; the index first, so that git never looks for a pack that is gone."""
+    unlink_quietly(path.removesuffix(".pack") + ".idx")
+    unlink_quietly(path)
 
 
 def object_id(kind: Kind, data: bytes) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 
 from nbguard.archive.trailers import Decision, records_in
-from nbguard.durable import fsync_folder, make_private_folder, replace_durably, unlink_quietly
+from nbguard.durable import fsync_file, fsync_folder, make_private_folder, replace_durably, unlink_quietly
 from nbguard.errors import ArchiveTrouble, NoArchive, storage_trouble
-from nbguard.git import ARCHIVE_CONFIGURATION, GitFolder, check_git
+from nbguard.git import ARCHIVE_CONFIGURATION, EMAIL, GitFolder, GitRefused, check_git
 from nbguard.model import Version
 from nbguard.places import Places
 
@@ -101,20 +102,50 @@ class Archive:
         """The last tip whose versions were all read back."""
         return self.git.tip(VERIFIED)
 
+    def note_verified(self, tip: str) -> None:
+        """All versions up to ``tip`` were read back. Only under the lock. Raises OSError."""
+        replace_durably(os.path.join(self.folder, VERIFIED), tip.encode("ascii") + b"\n")
+
+    def readable_tip(self, known: str | None) -> str | None:
+        """What readers follow: main; but when main was moved off what is verified, that, since it holds more.
+
+        ``known`` is a tip that was found in order before. Raises ArchiveTrouble.
+        """
+        tip, verified = self.tip(), self.verified_tip()
+        if verified is None or tip in (verified, known):
+            return tip
+        if tip is not None and self.contains(verified, tip):
+            return tip
+        return verified if tip is None or self._has_commit(verified) else tip
+
     def contains(self, ancestor: str, tip: str) -> bool:
-        """Whether ``ancestor`` is part of the history of ``tip``."""
+        """Whether ``ancestor`` is part of the history of ``tip``. Raises ArchiveTrouble when ``tip`` is unreadable."""
         try:
             self.git.ask("merge-base", "--is-ancestor", ancestor, tip)
-        except ArchiveTrouble:
-            return False
+        except GitRefused as refused:
+            if refused.status == 1 or self._has_commit(tip):
+                return False
+            raise
         return True
 
     def records(self, tip: str, *, after: str | None = None) -> Iterator[Version | Decision]:
-        """Everything committed up to ``tip`` (and not in ``after``), oldest first. Raises ArchiveTrouble."""
+        """Everything committed up to ``tip`` (and not in ``after``), oldest first. Raises ArchiveTrouble.
+
+        A commit by somebody else says nothing, whatever stands in it.
+        """
         span = f"{after}..{tip}" if after else tip
-        for raw in self.git.lines("log", "--reverse", "--format=%H%n%B", "-z", span, separator=b"\0"):
-            commit, _, message = raw.decode("utf-8", "replace").strip("\n").partition("\n")
-            yield from records_in(message, commit)
+        for raw in self.git.lines("log", "--reverse", "--format=%H %ae%n%B", "-z", span, separator=b"\0"):
+            head, _, message = raw.decode("utf-8", "replace").strip("\n").partition("\n")
+            commit, _, author = head.partition(" ")
+            if author == EMAIL:
+                yield from records_in(message, commit)
+
+    def _has_commit(self, commit: str) -> bool:
+        try:
+            self.git.ask("cat-file", "-e", f"{commit}^{{commit}}")
+        except GitRefused:
+            return False
+        return True
 
     def count(self, tip: str) -> int:
         """How many commits there are up to ``tip``."""
@@ -132,30 +163,37 @@ class Archive:
             for name in names:
                 if name == "nbguard.lock":
                     continue
-                if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-")):
+                if name.endswith(".lock") or name.startswith(("tmp_", ".tmp-", ".nbguard-")):
                     unlink_quietly(os.path.join(base, name))
                     removed.append(os.path.join(folder, name))
         return removed
 
     def _make(self) -> None:
+        """Under another name first: an archive is whole, or not there."""
         make_private_folder(os.path.dirname(self.folder))
         make_private_folder(self.places.state)
-        make_private_folder(self.folder)
-        self.git.run("init", "--bare", "--quiet", "--initial-branch=main", "--template=", self.folder)
+        making = f"{self.folder}.{secrets.token_hex(4)}.new"
         identity = secrets.token_hex(16)
-        with open(os.path.join(self.folder, "config"), "a", encoding="utf-8") as file:
-            for key, value in (*ARCHIVE_CONFIGURATION, ("nbguard.format", str(FORMAT)), ("nbguard.id", identity)):
-                section, _, name = key.partition(".")
-                file.write(f"[{section}]\n\t{name} = {value}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        for folder in ("refs/heads", "refs/nbguard", "objects/pack", "objects/info"):
-            make_private_folder(os.path.join(self.folder, folder))
-            fsync_folder(os.path.join(self.folder, folder))
-        for folder in ("refs", "objects", ""):
-            fsync_folder(os.path.join(self.folder, folder).rstrip("/"))
-        readme = _README.format(format=FORMAT, archive=self.folder).encode("utf-8", "surrogateescape")
-        replace_durably(os.path.join(self.folder, "README"), readme)
+        try:
+            make_private_folder(making)
+            GitFolder(making).run("init", "--bare", "--quiet", "--initial-branch=main", "--template=", making)
+            with open(os.path.join(making, "config"), "a", encoding="utf-8") as file:
+                for key, value in (*ARCHIVE_CONFIGURATION, ("nbguard.format", str(FORMAT)), ("nbguard.id", identity)):
+                    section, _, name = key.partition(".")
+                    file.write(f"[{section}]\n\t{name} = {value}\n")
+            for folder in ("refs/heads", "refs/nbguard", "objects/pack", "objects/info"):
+                make_private_folder(os.path.join(making, folder))
+            readme = _README.format(format=FORMAT, archive=self.folder).encode("utf-8", "surrogateescape")
+            replace_durably(os.path.join(making, "README"), readme)
+            for folder, _, names in os.walk(making):
+                for name in names:
+                    fsync_file(os.path.join(folder, name))
+                fsync_folder(folder)
+            os.rename(making, self.folder)
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+        fsync_folder(os.path.dirname(self.folder))
         replace_durably(f"{self.folder}.README.txt", readme)
         self._mark(identity)
 

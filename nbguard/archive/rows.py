@@ -8,7 +8,7 @@ from typing import Any
 
 from nbguard.model import Head, Moment, Signature, Status, Trigger, Version
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -16,13 +16,15 @@ CREATE TABLE versions (
   id TEXT PRIMARY KEY, notebook TEXT NOT NULL, path BLOB NOT NULL, ord BLOB NOT NULL, saved_at INTEGER NOT NULL,
   size INTEGER NOT NULL, sha256 TEXT, cells INTEGER, chars INTEGER, status TEXT NOT NULL, trigger TEXT NOT NULL,
   tip INTEGER NOT NULL, root BLOB NOT NULL, install TEXT NOT NULL, boot TEXT NOT NULL, previous TEXT,
-  renamed_from BLOB, stat TEXT, commit_id TEXT, pinned INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0
+  renamed_from BLOB, stat TEXT, commit_id TEXT, pinned INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0,
+  judged TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX versions_notebook ON versions (notebook, ord);
-CREATE INDEX versions_path ON versions (path);
+CREATE INDEX versions_path ON versions (path, ord);
+CREATE INDEX versions_renamed ON versions (renamed_from, ord) WHERE renamed_from IS NOT NULL;
 CREATE INDEX versions_fullest ON versions (notebook, chars, cells, saved_at, ord) WHERE status = 'ok';
 CREATE INDEX versions_accepted ON versions (notebook, ord) WHERE accepted = 1;
-CREATE INDEX versions_spooled ON versions (id) WHERE commit_id IS NULL;
+CREATE INDEX versions_spooled ON versions (ord) WHERE commit_id IS NULL;
 CREATE TABLE heads (
   path BLOB PRIMARY KEY, notebook TEXT NOT NULL, version TEXT NOT NULL, ord BLOB NOT NULL, sha256 TEXT,
   status TEXT NOT NULL, stat TEXT
@@ -35,13 +37,18 @@ CREATE TABLE decisions (
   id TEXT PRIMARY KEY, kind TEXT NOT NULL, about TEXT NOT NULL, ord BLOB NOT NULL, decided_at INTEGER NOT NULL,
   commit_id TEXT
 ) WITHOUT ROWID;
+CREATE INDEX decisions_about ON decisions (about);
+CREATE TABLE void (id TEXT PRIMARY KEY, ord BLOB NOT NULL) WITHOUT ROWID;
 """
 
 COLUMNS = (
     "id, notebook, path, ord, saved_at, size, sha256, cells, chars, status, trigger, tip, root, install, boot,"
     " previous, renamed_from, stat, commit_id, pinned, accepted"
 )
-INSERT = f"INSERT OR IGNORE INTO versions ({COLUMNS}) VALUES ({', '.join('?' * 21)})"
+# ``status`` is what counts, ``judged`` what was said before a human accepted it.
+INSERT = f"INSERT OR IGNORE INTO versions ({COLUMNS}, judged) VALUES ({', '.join('?' * 21)}, ?10)"
+AS_ARCHIVED = COLUMNS.replace("status", "judged").removesuffix(", commit_id, pinned, accepted")
+ARCHIVED = 18
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -230,8 +230,39 @@ class Spool:
         for spooled in drafts:
             unlink_quietly(spooled.path)
 
+    def set_aside(self, spooled: SpooledDraft) -> None:
+        """Move a draft that cannot be packed out of the way of the others; nothing is removed. Raises OSError."""
+        aside = os.path.join(os.path.dirname(spooled.folder), "aside")
+        make_private_folder(aside)
+        try:
+            os.rename(spooled.path, os.path.join(aside, spooled.name))
+        except FileNotFoundError:
+            return
+        fsync_folder(aside)
+
+    def aside(self) -> list[str]:
+        """Paths of the drafts that could not be packed."""
+        found: list[str] = []
+        for folder in self._new_folders():
+            aside = os.path.join(os.path.dirname(folder), "aside")
+            try:
+                found += [os.path.join(aside, name) for name in sorted(os.listdir(aside))]
+            except OSError:
+                continue
+        return found
+
+    def try_aside_again(self) -> None:
+        """What was set aside gets another chance: the disk may be well again, or nbguard newer."""
+        for path in self.aside():
+            folder, name = os.path.split(path)
+            try:
+                os.rename(path, os.path.join(os.path.dirname(folder), "new", name))
+            except OSError:
+                continue
+
     def sweep_leftovers(self) -> int:
-        """Remove half-written files whose writer is dead; returns how many. Never touches ``new/``."""
+        """At start: remove half-written files whose writer is dead; returns how many. Never removes from ``new/``."""
+        self.try_aside_again()
         removed = 0
         for folder in self._folders:
             tmp = os.path.join(folder, "tmp")

@@ -65,7 +65,7 @@ def test_git_reads_whatever_was_packed(repository: str, blobs: list[bytes]) -> N
     for data in blobs:
         oids.append(pack.add(Kind.BLOB, data, base))
         base = Base(oids[-1], data)
-    path = pack.finish()
+    path = str(pack.finish())
     assert [oid.hex().encode() for oid in oids] == [blob_id(data) for data in blobs]
     assert cat(repository, oids) == blobs
     git(repository, "verify-pack", path)
@@ -81,7 +81,7 @@ def test_a_long_history_is_deltas_in_chains_of_bounded_depth(repository: str) ->
         oids.append(pack.add(Kind.BLOB, data, base))
         base = Base(oids[-1], data)
     size = pack.size
-    path = pack.finish()
+    path = str(pack.finish())
     assert cat(repository, oids) == history
     rows = [
         line.split() for line in git(repository, "verify-pack", "-v", path).splitlines() if line[40:46] == b" blob "
@@ -101,7 +101,7 @@ def test_the_same_bytes_are_stored_once_also_as_a_stream(repository: str) -> Non
     assert pack.add_stream(Kind.BLOB, len(data), [data[:777], b"", data[777:]]) == first
     assert pack.size == size
     after = pack.add(Kind.BLOB, b"what comes after the one taken back")
-    git(repository, "verify-pack", pack.finish())
+    git(repository, "verify-pack", str(pack.finish()))
     assert cat(repository, [first, after]) == [data, b"what comes after the one taken back"]
 
 
@@ -114,7 +114,7 @@ def test_a_stream_of_many_megabytes_and_an_empty_blob_come_back(repository: str)
         pack.add(Kind.BLOB, b""),
         pack.add_stream(Kind.BLOB, 1, [b"x"]),
     ]
-    git(repository, "verify-pack", pack.finish())
+    git(repository, "verify-pack", str(pack.finish()))
     assert cat(repository, oids) == [data, b"", b"x"]
     assert oids[0].hex().encode() == blob_id(data)
 
@@ -146,7 +146,7 @@ def test_a_taken_back_stream_leaves_a_sound_pack(repository: str) -> None:
     with pytest.raises(ValueError, match="instead of"):
         pack.add_stream(Kind.BLOB, 10, [b"abc"])
     after = pack.add(Kind.BLOB, b"after")
-    git(repository, "verify-pack", pack.finish())
+    git(repository, "verify-pack", str(pack.finish()))
     assert cat(repository, [before, after]) == [b"before", b"after"]
 
 
