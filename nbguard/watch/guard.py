@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from nbguard.watch.observer import EventState
-
 _LIMIT_HINT = "raise fs.inotify.max_user_watches (sysctl); until then saves there are found by sweeps"
 
 
@@ -34,6 +32,18 @@ class RootLook:
     state: RootState
     identity: tuple[int, int] | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventState:
+    """What an event source can see of itself. ``watches`` is None where that cannot be known; ``faults`` are events
+    that could not be handed on; ``at_limit``: it could not begin for want of watches or instances."""
+
+    alive: bool
+    reason: str = ""
+    watches: int | None = None
+    faults: int = 0
+    at_limit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

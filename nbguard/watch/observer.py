@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -29,6 +30,7 @@ from watchdog.observers.api import BaseObserver, EventEmitter
 
 from nbguard.clock import Clock
 from nbguard.model import NoticeKind, SaveNotice
+from nbguard.watch.guard import EventState
 
 _log = logging.getLogger(__name__)
 
@@ -44,17 +46,6 @@ EVENT_FILTER: list[type[FileSystemEvent]] = [
     DirDeletedEvent,
 ]
 _JOIN_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class EventState:
-    """What an event source can see of itself. ``watches`` is None where that cannot be known."""
-
-    alive: bool
-    reason: str = ""
-    watches: int | None = None
-    faults: int = 0
-    at_limit: bool = False
 
 
 class Translator(FileSystemEventHandler):
@@ -86,9 +77,9 @@ class Translator(FileSystemEventHandler):
             _log.exception("an event could not be handled; a sweep follows")
 
     def _translate(self, event: FileSystemEvent) -> None:
-        path = self._named(event.src_path)
+        path = self.named(event.src_path)
         if isinstance(event, FileMovedEvent):
-            self._moved(path, self._named(event.dest_path))
+            self._moved(path, self.named(event.dest_path))
         elif isinstance(event, FileClosedEvent):
             self._notice(path, NoticeKind.CLOSED)
         elif isinstance(event, FileCreatedEvent):
@@ -97,7 +88,7 @@ class Translator(FileSystemEventHandler):
             self._notice(path, NoticeKind.GONE)
         elif isinstance(event, DirMovedEvent):
             self._folder_changed(path)
-            self._folder_changed(self._named(event.dest_path))
+            self._folder_changed(self.named(event.dest_path))
         elif isinstance(event, DirCreatedEvent | DirDeletedEvent):
             self._folder_changed(path)
 
@@ -111,7 +102,7 @@ class Translator(FileSystemEventHandler):
         if self._covers(path):
             self._put(SaveNotice(path, kind, self._clock.monotonic(), renamed_from))
 
-    def _named(self, path: bytes | str) -> str:
+    def named(self, path: bytes | str) -> str:
         """The path under the root as the user named it: a root may be reached through a symlink."""
         text = os.fsdecode(path)
         if self._real_root == self._named_root or not text.startswith(self._real_root):
@@ -123,11 +114,19 @@ class Translator(FileSystemEventHandler):
         return self._real_root + path[len(self._named_root) :]
 
 
+class Choice(Protocol):
+    """Which folders are watched; a Scope is one."""
+
+    def enters(self, folder: str) -> bool: ...
+    def below(self, path: str, names: Collection[str], folders: Iterable[str]) -> tuple[list[str], list[str]]: ...
+
+
 class EventSource:
     """One watchdog observer for one root; built anew rather than mended."""
 
-    def __init__(self, translator: Translator, real_root: str) -> None:
+    def __init__(self, translator: Translator, real_root: str, choice: Choice) -> None:
         self._translator = translator
+        self._choice = choice
         self._real_root = real_root
         self._observer: BaseObserver | None = None
 
@@ -136,7 +135,7 @@ class EventSource:
         # Where a folder is made while watchdog walks into it, it watches it twice and warns of that. With warnings as
         # errors (`python -W error`) that ends its reader thread.
         warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
-        observer = Observer()
+        observer = _observer_of(self._enters, self._folders_below)
         try:
             observer.schedule(self._translator, self._real_root, recursive=True, event_filter=EVENT_FILTER)
             observer.start()
@@ -163,12 +162,26 @@ class EventSource:
             alive=not reason, reason=reason, watches=self._count_watches(), faults=self._translator.faults
         )
 
-    def watches(self, folder: str) -> bool:
-        """Whether ``folder`` (as the user names it) has a watch; True where that cannot be known."""
+    def unwatched(self, folders: Iterable[str]) -> set[str]:
+        """Those of the folders (as the user names them) that have no watch; none where that cannot be known."""
         paths = self._watched_paths()
         if paths is None:
-            return True
-        return os.fsencode(self._translator.real(folder)) in paths
+            return set()
+        real = self._translator.real
+        return {folder for folder in folders if os.fsencode(real(folder)) not in paths}
+
+    def _enters(self, real: str) -> bool:
+        return self._choice.enters(self._translator.named(real))
+
+    def _folders_below(self, real: str) -> list[str]:
+        try:
+            with os.scandir(real) as entries:
+                listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except OSError:
+            return []
+        names, folders = {name for name, _is in listed}, [name for name, is_folder in listed if is_folder]
+        below, _closed = self._choice.below(self._translator.named(real), names, folders)
+        return [self._translator.real(folder) for folder in below]
 
     def _count_watches(self) -> int | None:
         paths = self._watched_paths()
@@ -185,6 +198,40 @@ class EventSource:
                 return {path: number for path, number in table.items() if number != -1}
             return table
         return {}
+
+
+def _observer_of(enters: Callable[[str], bool], below: Callable[[str], list[str]]) -> BaseObserver:
+    """An observer that watches only the folders that are entered.
+
+    watchdog itself watches every folder: node_modules alone can use up the user's inotify watches, and each install
+    and each git command would be told of, file by file. It has no public way to leave folders out.
+    """
+    if sys.platform != "linux":
+        return Observer()
+    from watchdog.observers.inotify import InotifyEmitter, InotifyObserver, InotifyWatchGroup
+
+    class Group(InotifyWatchGroup):
+        def _add_all_callbacks(self, path: bytes) -> None:
+            if path != self.path and not enters(os.fsdecode(path)):
+                return
+            stack = [path]
+            while stack:
+                folder = stack.pop()
+                self._add_callback(folder)
+                stack += [os.fsencode(found) for found in below(os.fsdecode(folder))]
+
+    class Emitter(InotifyEmitter):
+        def on_thread_start(self) -> None:
+            self._inotify = Group(
+                self._inotify_fd,
+                os.fsencode(self.watch.path),
+                is_recursive=True,
+                event_mask=self.get_event_mask_from_filter(),
+            )
+
+    observer = InotifyObserver()
+    observer._emitter_class = Emitter
+    return observer
 
 
 def _table_of(emitter: EventEmitter) -> dict[bytes, int] | None:

@@ -12,9 +12,9 @@ from datetime import datetime
 from nbguard.clock import Clock
 from nbguard.heads import Heads
 from nbguard.model import NoticeKind, RootReport, SaveNotice
-from nbguard.watch.guard import Finding, Pulse, RootLook, RootState
+from nbguard.watch.guard import EventState, Finding, Pulse, RootLook, RootState
 from nbguard.watch.mounts import Mount, has_events, mounts_touching, remote_below, remote_kind
-from nbguard.watch.observer import EventSource, EventState, Translator
+from nbguard.watch.observer import EventSource, Translator
 from nbguard.watch.scope import Scope
 from nbguard.watch.sweep import Sweeper, Swept
 
@@ -56,6 +56,7 @@ class WatchedRoot:
         self._announced: dict[str, int] = {}
         self._quiet_since: float | None = None
         self._suspects: set[str] = set()
+        self._counted: tuple[object, ...] = ()
 
     def begin(self, look: RootLook, mounts: tuple[Mount, ...]) -> None:
         """Begin events anew (or polling, where there are none to be had), and ask for a full sweep."""
@@ -81,7 +82,7 @@ class WatchedRoot:
             real_root=real,
             named_root=self.path,
         )
-        source = EventSource(translator, real)
+        source = EventSource(translator, real, self.scope)
         try:
             source.start()
         except OSError as error:
@@ -142,11 +143,11 @@ class WatchedRoot:
 
     def _count_unwatched(self, events: EventState) -> None:
         """Folders without a watch, seen so twice: a folder made or removed this moment is no finding."""
-        source = self._source
-        if source is None or events.watches is None:
+        seen = (events.watches, len(self.sweeper.folders), self.last_sweep_at)
+        if self._source is None or events.watches is None or (seen == self._counted and not self._suspects):
             return
-        without = {folder for folder in self.sweeper.folders if not source.watches(folder)}
-        without = {folder for folder in without if os.path.isdir(folder)}
+        self._counted = seen
+        without = {folder for folder in self._source.unwatched(self.sweeper.folders) if os.path.isdir(folder)}
         self.unwatched = without & self._suspects
         self._suspects = without
         if not without:
@@ -177,7 +178,8 @@ class WatchedRoot:
             self.needs_full_sweep = False
         self.foreign = self._is_foreign(swept)
         horizon = self._quiet_since if self._quiet_since is not None else began
-        self._heard = {path: at for path, at in list(self._heard.items()) if at >= horizon}
+        for path in [path for path, at in self._heard.copy().items() if at < horizon]:
+            self._heard.pop(path, None)
         self._quiet_since = began
         return swept, missed
 

@@ -63,6 +63,20 @@ class Scope:
                 folder = os.path.dirname(folder)
         return known
 
+    def below(self, path: str, names: Collection[str], folders: Iterable[str]) -> tuple[list[str], list[str]]:
+        """For an entered folder with these names in it, ``folders`` among them: what is entered below it, and what
+        its contents show to be closed (itself, when all of it is an environment)."""
+        inside = closed_by_contents(os.path.basename(path), names)
+        if inside is True and path != self.root:
+            return [], [path]
+        prefix = path if path.endswith("/") else path + "/"
+        entered = [prefix + name for name in folders]
+        entered = [folder for folder in entered if self.enters(folder)]
+        if not isinstance(inside, frozenset) or not inside:
+            return entered, []
+        closed = [folder for folder in entered if os.path.basename(folder) in inside]
+        return [folder for folder in entered if folder not in closed], closed
+
 
 def closed_by_contents(folder_name: str, names: Collection[str]) -> bool | frozenset[str]:
     """What the names in a folder say of it: True means all of it is an environment and is not looked into;

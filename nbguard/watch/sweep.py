@@ -15,7 +15,7 @@ from nbguard.clock import Clock
 from nbguard.heads import Heads
 from nbguard.model import Head, NoticeKind, Signature
 from nbguard.names import notebook_of_leftover
-from nbguard.watch.scope import Scope, closed_by_contents
+from nbguard.watch.scope import Scope
 
 # Times on ext3, HFS+ and many servers tick once a second, on FAT every two.
 _RACY_NS = 2_000_000_000
@@ -141,20 +141,13 @@ class Sweeper:
         swept.listed += 1
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
         sure = max(status.st_mtime_ns, status.st_ctime_ns) < now_ns - _RACY_NS
-        inside = closed_by_contents(os.path.basename(path), {name for name, _kind in listed})
-        if inside is True and path != self.scope.root:
-            # Remembered without notebooks, so that it is not listed at every sweep.
-            self.closed.add(path)
-            self.folders[path] = _Folder(stamp, sure, ())
-            return []
+        names = {name for name, _kind in listed}
+        below, closed = self.scope.below(path, names, [name for name, kind in listed if kind == "folder"])
         self.closed.discard(path)
-        self.folders[path] = _Folder(stamp, sure, self._notebooks_in(path, listed, swept))
-        shut = inside if isinstance(inside, frozenset) else frozenset()
-        below = [_join(path, name) for name, kind in listed if kind == "folder"]
-        below = [folder for folder in below if self.scope.enters(folder)]
-        if shut:
-            self.closed.update(folder for folder in below if os.path.basename(folder) in shut)
-            below = [folder for folder in below if os.path.basename(folder) not in shut]
+        self.closed.update(closed)
+        # A closed folder is remembered without notebooks, so that it is not listed at every sweep.
+        notebooks = () if path in self.closed else self._notebooks_in(path, listed, swept)
+        self.folders[path] = _Folder(stamp, sure, notebooks)
         return below
 
     def _notebooks_in(self, path: str, listed: list[tuple[str, str]], swept: Swept) -> tuple[str, ...]:

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nbguard.watch.guard import Pulse, Repair, RootLook, RootState, diagnose
-from nbguard.watch.observer import EventState
+from nbguard.watch.guard import EventState, Pulse, Repair, RootLook, RootState, diagnose
 
 HERE = RootLook(RootState.THERE, (1, 2))
 WELL = Pulse(

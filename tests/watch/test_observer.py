@@ -33,7 +33,7 @@ class Listener:
             real_root=os.path.realpath(root),
             named_root=str(root),
         )
-        self.source = EventSource(self.translator, os.path.realpath(root))
+        self.source = EventSource(self.translator, os.path.realpath(root), scope)
 
     def _put(self, notice: SaveNotice) -> None:
         if self.fails:
@@ -96,7 +96,7 @@ def test_moves_in_and_out_of_the_tree_are_heard(listener: Listener, tmp_path: Pa
 def test_new_folders_are_told_and_watched(listener: Listener) -> None:
     deep = listener.root / "a" / "b" / "c"
     deep.mkdir(parents=True)
-    poll(lambda: listener.source.watches(str(deep)), 5)
+    poll(lambda: not listener.source.unwatched([str(deep)]), 5)
     poll(lambda: str(listener.root / "a") in listener.folders, 5)
     (deep / "n.ipynb").write_text("{}")
     listener.hears(NoticeKind.CLOSED, "a/b/c/n.ipynb")
@@ -106,6 +106,39 @@ def test_new_folders_are_told_and_watched(listener: Listener) -> None:
 def test_every_name_that_a_disk_can_hold_is_told(listener: Listener, name: str) -> None:
     (listener.root / f"{name}.ipynb").write_text("{}")
     listener.hears(NoticeKind.CLOSED, f"{name}.ipynb")
+
+
+def test_folders_that_are_not_entered_have_no_watch(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in ("work/deep", "node_modules/deep", ".git/objects/aa", "venv/lib", "project/lib", "project/nbs"):
+        (root / name).mkdir(parents=True)
+    for name in ("venv", "project"):
+        (root / name / "pyvenv.cfg").write_text("")
+    listener = Listener(root)
+    listener.source.start()
+    try:
+        (root / "later" / "node_modules" / "deep").mkdir(parents=True)
+        (root / "later" / "work").mkdir()
+        wanted = [".", "work", "work/deep", "venv", "project", "project/nbs", "later", "later/work"]
+        poll(lambda: not listener.source.unwatched([str(root / name) for name in wanted]), 5)
+        assert listener.source.state().watches == len(wanted)
+        (root / "later" / "work" / "a.ipynb").write_text("{}")
+        listener.hears(NoticeKind.CLOSED, "later/work/a.ipynb")
+    finally:
+        listener.source.stop()
+
+
+def test_a_folder_renamed_into_scope_is_watched_and_out_of_it_not_heard(listener: Listener) -> None:
+    (listener.root / ".hidden" / "deep").mkdir(parents=True)
+    (listener.root / ".hidden").rename(listener.root / "shown")
+    poll(lambda: not listener.source.unwatched([str(listener.root / "shown" / "deep")]), 5)
+    (listener.root / "shown" / "deep" / "a.ipynb").write_text("{}")
+    listener.hears(NoticeKind.CLOSED, "shown/deep/a.ipynb")
+    (listener.root / "shown").rename(listener.root / ".hidden")
+    (listener.root / ".hidden" / "deep" / "b.ipynb").write_text("{}")
+    (listener.root / "last.ipynb").write_text("{}")
+    listener.hears(NoticeKind.CLOSED, "last.ipynb")
+    assert {n.kind for n in listener.notices if n.path.endswith("b.ipynb")} <= {NoticeKind.GONE}
 
 
 def test_what_is_no_notebook_is_not_told(listener: Listener) -> None:
@@ -125,7 +158,9 @@ def test_paths_are_told_under_the_name_the_user_gave(tmp_path: Path) -> None:
     try:
         (tmp_path / "real" / "a.ipynb").write_text("{}")
         listener.hears(NoticeKind.CLOSED, "a.ipynb")
-        assert listener.source.watches(str(tmp_path / "named"))
+        assert listener.source.unwatched([str(tmp_path / "named"), str(tmp_path / "named" / "none")]) == {
+            str(tmp_path / "named" / "none")
+        }
     finally:
         listener.source.stop()
 
