@@ -182,11 +182,10 @@ class Saves:
             self._again(notice, now + outcome.after_seconds)
             return
         self._triggers.pop(path, None)
+        self._attempts.pop(path, None)
         if isinstance(outcome, Refused):
-            self._attempts[path] = (LAST_ATTEMPT, now)
             self._note_failing(path, outcome.code, *_refusal(outcome, self._limits))
             return
-        self._attempts.pop(path, None)
         self._failing.pop(path, None)
         if isinstance(outcome, Gone):
             self._missing.note(path, now)

@@ -122,6 +122,8 @@ class WatchedRoot:
         events = self._source.state() if self._source is not None else self._begin_failure
         if there and self._source is not None:
             self._count_unwatched(events)
+        # Cleared before the sweep that answers it: an overflow from now on asks for another.
+        overflowed, self.overflowed = self.overflowed, False
         return Pulse(
             look=look,
             was_identity=self._identity,
@@ -130,7 +132,7 @@ class WatchedRoot:
             mounts_changed=there and self._identity is not None and mounts_touching(real, mounts) != self._mounts,
             events=events,
             was_faults=self._faults,
-            overflowed=self.overflowed,
+            overflowed=overflowed,
             folders=len(self.sweeper.folders),
             unwatched_folders=len(self.unwatched),
             tried_to_watch_them=self.tried_to_watch_all,

@@ -194,7 +194,6 @@ class Watcher:
                 _log.info("%s: watching", root.path)
                 root.begin(look, mounts)
             root.findings = diagnose(root.pulse(look, mounts))
-            root.overflowed = False
             for finding in root.findings:
                 if finding.repair is Repair.UNWATCH:
                     if root.state is not look.state:
