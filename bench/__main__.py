@@ -1,0 +1,84 @@
+"""`python -m bench NAME`: one benchmark, or `all` with a report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.asking import asking
+from bench.cpu import cpu
+from bench.facts import facts
+from bench.idle import idle
+from bench.imports import imports
+from bench.latency import latency
+from bench.results import Result, append_json, as_text, report
+from bench.save import save
+from bench.sources import Sources
+from bench.stored import stored
+
+Benchmark = Callable[[str, Sources, argparse.Namespace], Result]
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "save": lambda work, sources, options: save(work, sources, options.rounds),
+    "cpu": lambda work, sources, options: cpu(work, sources, options.rounds),
+    "stored": lambda work, sources, options: stored(work, sources),
+    "imports": lambda work, sources, options: imports(work, sources, options.rounds),
+    "asking": lambda work, sources, options: asking(work, sources, options.rounds),
+    "latency": lambda work, sources, options: latency(work, sources),
+    "idle": lambda work, sources, options: idle(work, sources, options.seconds),
+}
+
+_WORDS = (
+    "What nbguard costs, side by side with the floor (what durability costs by itself) and with other tools on the",
+    "same saves. Ratios are what counts: both sides were measured in one run, in rotation, and medians taken over the",
+    "rounds. The saves are made from a seed by `bench/workload.py`: (a) one notebook saved 1,000 times, 350 kB on",
+    "average; (a') the same saves two minutes apart; (b) 1,000 ordinary notebooks; (c) 50 notebooks saved 100 times",
+    "each, in turn; (d) 10,000 small notebooks. `--real DIR` takes real histories instead (`NAME.ipynb/000.ipynb`,",
+    "`001.ipynb`, …).",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what was asked for; 0 when it ran, whatever it measured."""
+    options = _parser().parse_args(arguments)
+    names = list(BENCHMARKS) if options.name == "all" else [options.name]
+    sources = Sources(options.real, options.share)
+    os.makedirs(options.work, exist_ok=True)
+    known, results, began = facts(options.work), [], time.monotonic()
+    for name in names:
+        work = tempfile.mkdtemp(prefix=f"nbguard-bench-{name}-", dir=options.work)
+        try:
+            result = BENCHMARKS[name](work, sources, options)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        results.append(result)
+        print(as_text(result), flush=True)
+        append_json(options.out, result, known)
+    print(f"{time.monotonic() - began:.0f} s; also as JSON lines in {options.out}", file=sys.stderr)
+    if options.report:
+        asked = " ".join(["python -m bench", *(sys.argv[1:] if arguments is None else arguments)])
+        Path(options.report).write_text(report(results, known, asked, _WORDS), encoding="utf-8")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("--rounds", type=int, default=5, help="medians are over so many rounds (5)")
+    parser.add_argument("--seconds", type=float, default=300.0, help="how long idleness is watched (300)")
+    parser.add_argument("--real", type=Path, metavar="DIR", help="real histories instead of the generator's")
+    parser.add_argument("--share", type=float, default=1.0, help="this share of every count, to try it out (1)")
+    parser.add_argument("--work", default="/var/tmp", help="where files are written; a disk, not memory (/var/tmp)")
+    parser.add_argument("--out", default="bench-results", help="folder for the JSON lines (bench-results)")
+    parser.add_argument("--report", metavar="FILE", help="write the report there")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
