@@ -239,7 +239,10 @@ class Keeper:
             return self._store.keep(draft, reading.data)
         try:
             with reopened(source or path, reading.signature) as fd:
-                return None if fd is None else self._store.keep_stream(draft, fd)
+                if fd is None:
+                    return None
+                kept = self._store.keep_stream(draft, fd)
+                return kept if kept.sha256 == reading.sha256 else None
         except (ChangedMeanwhile, FileNotFoundError):
             return None
 
