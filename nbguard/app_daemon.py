@@ -42,7 +42,7 @@ class Assembly:
         self.board = ProblemBoard(self.clock)
         self.settings = settings
         self._context = context
-        spool = spool_of(context, self.clock)
+        self._spool = spool = spool_of(context, self.clock)
         spool.make()
         spool.sweep_leftovers()
         self.recording = open_store(context, spool)
@@ -145,6 +145,10 @@ class Assembly:
     # -- what is told ----------------------------------------------------------------------------------------------
 
     def problems(self) -> tuple[Problem, ...]:
+        if trouble := self._spool.trouble():  # also when the emergency place takes what the spool does not
+            self.board.note_error(trouble, subject="spool")
+        else:
+            self.board.clear("spool")
         return (*self.board.all(), *self.watcher.problems(), *self.saves.problems())
 
     def begin(self) -> None:

@@ -11,12 +11,14 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import zip_longest
 
 from nbguard.archive.boots import epoch_of
-from nbguard.archive.draft_header import OpenDraft, file_name, header_of
+from nbguard.archive.draft_header import OpenDraft, header_of
+from nbguard.archive.draft_writing import DraftWriting
 from nbguard.clock import Clock
 from nbguard.durable import free_space, fsync_folder, make_private_folder, unlink_quietly, write_all
 from nbguard.errors import Refused, StorageTrouble, storage_trouble
@@ -67,7 +69,7 @@ class Reserve:
 
 
 class Spool:
-    """The spool of this installation: ``folder``, and ``emergency``/spool where it spills when that is full."""
+    """The spool of this installation: ``folder``, and ``emergency``/spool where it spills when that takes no more."""
 
     def __init__(
         self, folder: str, *, clock: Clock, install: str, emergency: str | None = None, reserve: Reserve | None = None
@@ -80,6 +82,7 @@ class Spool:
         self._epoch: int | None = None
         self._sequence = 0
         self._lock = threading.Lock()
+        self._refused: StorageTrouble | None = None
         self._folders = [folder] if emergency is None else [folder, os.path.join(emergency, "spool")]
 
     def make(self) -> None:
@@ -137,30 +140,49 @@ class Spool:
 
     def keep(self, draft: Draft, data: bytes) -> Draft:
         """Make a draft durable: when this returns, it survives a power cut. Raises StorageTrouble."""
-        folder = self._folder_with_room(len(data))
-        with _Writing(folder, draft) as file:
-            header = header_of(draft) + b"\n"
-            written = os.writev(file.fd, (header, data))
-            if written != len(header) + len(data):
-                write_all(file.fd, (header + data)[written:])
-            file.acknowledge(draft)
-        return draft
+
+        def write(folder: str) -> Draft:
+            with DraftWriting(folder, draft) as file:
+                header = header_of(draft) + b"\n"
+                written = os.writev(file.fd, (header, data))
+                if written != len(header) + len(data):
+                    write_all(file.fd, (header + data)[written:])
+                file.acknowledge(draft)
+            return draft
+
+        return self._where_it_can_be(len(data), write)
 
     def keep_stream(self, draft: Draft, fd: int) -> Draft:
         """As keep, copying from ``fd`` from its start; returns the draft with its size and sha256."""
-        folder = self._folder_with_room(os.fstat(fd).st_size)
-        room = len(header_of(replace(draft, size=1 << 62, sha256="0" * 64)))
-        digest, size = hashlib.sha256(), 0
-        with _Writing(folder, draft) as file:
-            write_all(file.fd, b" " * room + b"\n")
-            while chunk := os.pread(fd, _CHUNK, size):
-                digest.update(chunk)
-                write_all(file.fd, chunk)
-                size += len(chunk)
-            draft = replace(draft, size=size, sha256=digest.hexdigest())
-            os.pwrite(file.fd, header_of(draft).ljust(room), 0)
-            file.acknowledge(draft)
-        return draft
+
+        def write(folder: str) -> Draft:
+            room = len(header_of(replace(draft, size=1 << 62, sha256="0" * 64)))
+            digest, size = hashlib.sha256(), 0
+            with DraftWriting(folder, draft) as file:
+                write_all(file.fd, b" " * room + b"\n")
+                while chunk := os.pread(fd, _CHUNK, size):
+                    digest.update(chunk)
+                    write_all(file.fd, chunk)
+                    size += len(chunk)
+                whole = replace(draft, size=size, sha256=digest.hexdigest())
+                os.pwrite(file.fd, header_of(whole).ljust(room), 0)
+                file.acknowledge(whole)
+            return whole
+
+        return self._where_it_can_be(os.fstat(fd).st_size, write)
+
+    def trouble(self) -> StorageTrouble | None:
+        """Why the spool's own disk takes no drafts now, also when the emergency place does; None when all is well."""
+        with self._lock:
+            refused, self._refused = self._refused, None
+        try:
+            self._check_room(self.folder, 0)
+            if refused is not None:
+                self._try_to_write()
+        except StorageTrouble as trouble:
+            self._refused = trouble
+            return trouble
+        return None
 
     def drafts(self) -> list[SpooledDraft]:
         """Every acknowledged draft, in the order of observation. Raises StorageTrouble."""
@@ -178,7 +200,8 @@ class Spool:
             except OSError as error:
                 raise storage_trouble(error, "cannot read the spool") from error
         found.sort(key=lambda spooled: spooled.name)
-        return found
+        # One that its disk refused after the rename may lie in the emergency place too: it is one draft.
+        return [one for one, after in zip_longest(found, found[1:]) if after is None or one.name != after.name]
 
     def names(self) -> list[str]:
         """The file names of all drafts, unsorted, without a stat each. Raises StorageTrouble."""
@@ -280,72 +303,54 @@ class Spool:
     def _new_folders(self) -> list[str]:
         return [os.path.join(folder, "new") for folder in self._folders if folder == self.folder or _is_ours(folder)]
 
-    def _folder_with_room(self, size: int) -> str:
-        """The spool, or the emergency place when the spool's disk is short. Raises StorageTrouble when both are."""
+    def _where_it_can_be(self, size: int, write: Callable[[str], Draft]) -> Draft:
+        """Write a draft to the spool, or to the emergency place when the spool's disk refuses it.
+
+        Raises StorageTrouble when both do.
+        """
         first: StorageTrouble | None = None
         for folder in self._folders:
             try:
-                if folder != self.folder:
-                    _make(folder, check=True)
-                free, total, inodes = free_space(os.path.join(folder, "new"))
-            except OSError as error:
-                first = first or storage_trouble(error, "cannot keep a version in the spool")
+                self._check_room(folder, size)
+                return write(folder)
+            except StorageTrouble as trouble:
+                if first is None:
+                    first = self._refused = trouble
+            except Refused:  # somebody else made the emergency place: as good as none
                 continue
-            reserved = self._reserve.of(total)
-            if free >= size + reserved + _SLACK and inodes >= 1:
-                return folder
-            first = first or StorageTrouble(
-                f"no room for a version of {size} bytes in {folder}: {free} bytes and {inodes} inodes are free, "
-                f"and {reserved} bytes are left to you",
-                hint="free some space; the version is kept as soon as there is room",
-                code="no-space" if inodes >= 1 else "no-inodes",
-            )
         assert first is not None
         raise first
 
-
-class _Writing:
-    """One draft being written: tmp, fsync, rename, fsync of the folder; nothing is left behind on a failure."""
-
-    def __init__(self, folder: str, draft: Draft) -> None:
-        self._folder = folder
-        self._temporary = os.path.join(folder, "tmp", f"{os.getpid()}-{draft.id}")
-        self._target: str | None = None
-        self.fd = -1
-
-    def __enter__(self) -> _Writing:
+    def _check_room(self, folder: str, size: int) -> None:
+        """Raises StorageTrouble when a draft of that size would leave too little to the user."""
         try:
-            self.fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            if folder != self.folder:
+                _make(folder, check=True)
+            free, total, inodes = free_space(os.path.join(folder, "new"))
         except OSError as error:
-            raise self._trouble(error) from error
-        return self
+            raise storage_trouble(error, "cannot keep a version in the spool") from error
+        reserved = self._reserve.of(total)
+        if free < size + reserved + _SLACK or inodes < 1:
+            raise StorageTrouble(
+                f"no room for {f'a version of {size} bytes' if size else 'versions'} in {folder}: "
+                f"{free} bytes and {inodes} inodes are free, and {reserved} bytes are left to you",
+                hint="free some space; the version is kept as soon as there is room",
+                code="no-space" if inodes >= 1 else "no-inodes",
+            )
 
-    def acknowledge(self, draft: Draft) -> None:
-        os.fsync(self.fd)
-        new = os.path.join(self._folder, "new")
-        self._target = os.path.join(new, file_name(draft))
-        os.rename(self._temporary, self._target)
-        fsync_folder(new)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        os.close(self.fd)
-        if error is None:
-            return
-        for leftover in (self._temporary, self._target):
-            try:
-                if leftover is not None:
-                    unlink_quietly(leftover)
-            except OSError:
-                pass  # the same fault again; a leftover in tmp/ is swept, one in new/ is a version twice, not lost
-        if isinstance(error, OSError):
-            raise self._trouble(error) from error
-
-    def _trouble(self, error: OSError) -> StorageTrouble:
+    def _try_to_write(self) -> None:
+        """Whether the spool's disk takes a file again. Raises StorageTrouble."""
+        path = os.path.join(self.folder, "tmp", f"{os.getpid()}-try")
         try:
-            inodes = free_space(self._folder)[2]
-        except OSError:
-            inodes = None
-        return storage_trouble(error, "cannot keep a version in the spool", free_inodes=inodes)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, b"?")
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+                unlink_quietly(path)
+        except OSError as error:
+            raise storage_trouble(error, "cannot keep a version in the spool") from error
 
 
 def _is_ours(folder: str) -> bool:

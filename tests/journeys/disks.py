@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+_SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2  # FS_IOC_SHUTDOWN
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts")
 
@@ -61,3 +65,42 @@ def disk(at: Path, options: str = "size=16m") -> Generator[Disk]:
 def _run(*command: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+class BreakableDisk:
+    """An ext4 on a loop device that can be made to fail like a disk that is pulled out, and be put in again."""
+
+    def __init__(self, at: Path, image: Path) -> None:
+        self.at = at
+        self._image = image
+        at.mkdir(parents=True, exist_ok=True)
+        with open(image, "wb") as file:
+            file.truncate(24_000_000)
+        _run("mkfs.ext4", "-q", str(image))
+        self._mount()
+
+    def _mount(self) -> None:
+        _run("mount", "-o", "loop", str(self._image), str(self.at))
+        self.at.chmod(0o700)
+
+    def fail(self) -> None:
+        """Every read and write fails from now on; what was not synced is lost."""
+        fd = os.open(self.at, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        finally:
+            os.close(fd)
+
+    def mend(self) -> None:
+        _run("umount", "-l", str(self.at))
+        self._mount()
+
+
+@contextmanager
+def broken_disk(at: Path, image: Path) -> Generator[BreakableDisk]:
+    """A disk that will break, until the block ends."""
+    try:
+        yield BreakableDisk(at, image)
+    finally:
+        while subprocess.run(["umount", "-l", str(at)], check=False, capture_output=True).returncode == 0:
+            pass

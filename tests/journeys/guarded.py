@@ -52,10 +52,11 @@ class Guarded:
     before: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    configured: Mapping[str, str | list[str]] = field(default_factory=dict)
 
     @property
     def archive(self) -> Path:
-        return self.home / "archive.git"
+        return Path(str(self.configured.get("archive", self.home / "archive.git")))
 
     @property
     def log_of_daemon(self) -> str:
@@ -67,6 +68,7 @@ class Guarded:
     def configure(self, *, tables: Tables | None = None, **top: str | list[str]) -> None:
         """Write the configuration."""
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.configured = top
         text = configuration(self.roots, tables=tables, **top)
         (self.home / "config.toml").write_text(text, encoding="utf-8")
 
