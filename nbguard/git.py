@@ -10,10 +10,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 from nbguard.durable import write_all
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import git as gitpython
 
 OLDEST_GIT = (2, 36)
+_NICE = ("/usr/bin/nice", "-n", "19") if os.path.exists("/usr/bin/nice") else ()
 EMAIL = "nbguard@localhost"
 """Author of every commit of ours."""
 
@@ -70,10 +70,11 @@ def hermetic_environment(home: str) -> dict[str, str]:
 
 def find_git() -> str:
     """The absolute path of git. Raises BadConfiguration."""
-    found = shutil.which("git")
-    if found is None:
-        raise BadConfiguration("git is not on PATH", hint="install git 2.36 or newer")
-    return found
+    for folder in os.get_exec_path():  # shutil.which would load every kind of archive there is
+        found = os.path.join(folder, "git")
+        if os.access(found, os.X_OK) and os.path.isfile(found):
+            return os.path.abspath(found)
+    raise BadConfiguration("git is not on PATH", hint="install git 2.36 or newer")
 
 
 def git_version(executable: str) -> tuple[int, ...]:
@@ -173,6 +174,31 @@ class GitFolder:
         except gitpython.GitCommandError as error:
             raise self._refused(arguments, _status(error.status), str(error.stderr).encode()) from error
         return answer if isinstance(answer, str) else str(answer)
+
+    def work(
+        self, arguments: Sequence[str], *, data: bytes, settings: Mapping[str, str], inherit: Sequence[int]
+    ) -> bytes:
+        """Long work in the background, at the lowest priority: its stdout. Raises ArchiveTrouble.
+
+        ``settings`` are of git's configuration. The child keeps the descriptors in ``inherit`` open, so that the lock
+        lasts as long as it works, also when we are gone.
+        """
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        process = self.porcelain().execute(
+            [*_NICE, *self.command(*options, *arguments)],
+            env=self._environment,
+            as_process=True,
+            istream=subprocess.PIPE,
+            pass_fds=tuple(inherit),
+            start_new_session=True,
+            umask=0o077,
+        )
+        if process.proc is None:
+            raise ArchiveTrouble(f"git {arguments[0]} did not start")
+        stdout, stderr = process.proc.communicate(data)
+        if process.proc.returncode != 0:
+            raise self._refused(arguments, process.proc.returncode, bytes(stderr or b""))
+        return bytes(stdout or b"")
 
     def update_refs(self, commands: str, *, inherit: Sequence[int] = ()) -> tuple[int, str]:
         """One `git update-ref --stdin` transaction; (exit status, stderr). ``inherit``: descriptors it keeps open."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 
 from nbguard.archive.trailers import Decision, records_in
@@ -83,7 +81,7 @@ class Archive:
         if self.exists():
             self._check_format()
             if not self.was_made():
-                self._mark(self._config("nbguard.id") or secrets.token_hex(16))
+                self._mark(self._config("nbguard.id") or os.urandom(16).hex())
             return False
         if self.was_made():
             self.require()
@@ -172,8 +170,8 @@ class Archive:
         """Under another name first: an archive is whole, or not there."""
         make_private_folder(os.path.dirname(self.folder))
         make_private_folder(self.places.state)
-        making = f"{self.folder}.{secrets.token_hex(4)}.new"
-        identity = secrets.token_hex(16)
+        making = f"{self.folder}.{os.urandom(4).hex()}.new"
+        identity = os.urandom(16).hex()
         try:
             make_private_folder(making)
             GitFolder(making).run("init", "--bare", "--quiet", "--initial-branch=main", "--template=", making)
@@ -191,6 +189,8 @@ class Archive:
                 fsync_folder(folder)
             os.rename(making, self.folder)
         except BaseException:
+            import shutil  # slow to load, and seldom needed
+
             shutil.rmtree(making, ignore_errors=True)
             raise
         fsync_folder(os.path.dirname(self.folder))
