@@ -1,4 +1,8 @@
-"""The boots a spool has seen, in order: what makes CLOCK_BOOTTIME comparable across restarts of the machine."""
+"""The boots a spool has seen, in order: what makes CLOCK_BOOTTIME comparable across restarts of the machine.
+
+A boot's number (its epoch) is greater than that of every boot before it, and at least the second since 1970 in which
+it was first seen: so the order goes on where the list is lost, and does not go back where the clock is set back.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +10,50 @@ import os
 
 from nbguard.durable import FileLock, fsync_folder, make_private_folder, write_all
 
+_HIGHEST = (1 << 32) - (1 << 20)
 
-def epoch_of(boot: str, folder: str) -> int:
-    """The number (from 1) of this boot in ``folder/boots``; appended durably when it is new. Raises OSError."""
+
+def epoch_of(boot: str, folder: str, now_seconds: int) -> int:
+    """The epoch of this boot, from ``folder/boots``; appended durably when it is new. Raises OSError."""
     make_private_folder(folder)
     path = os.path.join(folder, "boots")
-    boots = _read(path)
-    if boot in boots:
-        return boots.index(boot) + 1
+    epochs = _read(path)
+    if boot in epochs:
+        return epochs[boot]
     lock = FileLock(path + ".lock")
     lock.acquire(wait=True)
     try:
-        boots = _read(path)
-        if boot not in boots:
-            _append(path, boot)
+        epochs = _read(path)
+        if boot not in epochs:
+            now = now_seconds if 0 < now_seconds < _HIGHEST else 1  # a clock that cannot be right
+            epochs[boot] = max([now, *(epoch + 1 for epoch in epochs.values())])
+            _append(path, f"{boot} {epochs[boot]}")
             fsync_folder(folder)
-            boots.append(boot)
-        return boots.index(boot) + 1
+        return epochs[boot]
     finally:
         lock.release()
 
 
-def _read(path: str) -> list[str]:
+def _read(path: str) -> dict[str, int]:
+    """A line that a power cut tore is passed over."""
+    epochs: dict[str, int] = {}
     try:
-        with open(path, encoding="ascii") as file:
-            return file.read().split()
+        with open(path, encoding="ascii", errors="replace") as file:
+            for line in file:
+                boot, _, epoch = line.strip().partition(" ")
+                if line.endswith("\n") and epoch.isdigit():
+                    epochs.setdefault(boot, int(epoch))
     except FileNotFoundError:
-        return []
+        pass
+    return epochs
 
 
-def _append(path: str, boot: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+def _append(path: str, line: str) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        write_all(fd, boot.encode("ascii") + b"\n")
+        size = os.fstat(fd).st_size
+        torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+        write_all(fd, (b" torn\n" if torn else b"") + line.encode("ascii") + b"\n")
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -96,7 +95,7 @@ class Spool:
         """A new place in the order of observation. Raises StorageTrouble (only at the first call in a boot)."""
         if self._epoch is None:
             try:
-                self._epoch = epoch_of(self._boot, self.folder)
+                self._epoch = epoch_of(self._boot, self.folder, int(self._clock.now().timestamp()))
             except OSError as error:
                 raise storage_trouble(error, "cannot write the spool's list of boots") from error
         with self._lock:
@@ -121,7 +120,7 @@ class Spool:
     ) -> Draft:
         """Mint a draft: a fresh id, this boot, this installation, the time now unless ``observed_at``."""
         return Draft(
-            id=secrets.token_hex(16),
+            id=os.urandom(16).hex(),
             kind=kind,
             path=path,
             moment=moment,
