@@ -23,7 +23,7 @@ class Sources:
 
     def one(self) -> Iterator[tuple[str, bytes]]:
         """(a): one notebook, 1,000 saves of about 350 kB."""
-        count = self.count(1000, 80)
+        count = self.count(1000, 24)
         contents = workload.one_real_notebook(self.real) if self.real else workload.one_notebook(count)
         return (("eda.ipynb", content) for content in itertools.islice(contents, count))
 

@@ -1,6 +1,6 @@
 """`python -m nbguard`."""
 
-from nbguard.cli.main import run
+from nbguard.cli.start import run
 
 if __name__ == "__main__":
     run()

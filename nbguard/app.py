@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -232,7 +231,7 @@ def _install_id(context: Context) -> str:
             return file.read().strip()
     except FileNotFoundError:
         pass
-    identity = secrets.token_hex(8)
+    identity = os.urandom(8).hex()
     try:
         make_private_folder(context.places.state)
         replace_durably(path, identity.encode("ascii") + b"\n")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Iterable
@@ -48,7 +47,7 @@ class PackWriter:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._temporary = os.path.join(folder, f"tmp_nbguard_{secrets.token_hex(8)}")
+        self._temporary = os.path.join(folder, f"tmp_nbguard_{os.urandom(8).hex()}")
         fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
         self._file = os.fdopen(fd, "w+b", buffering=1 << 20)
         self._rows: dict[bytes, tuple[int, int, int]] = {}  # oid → offset, crc32, depth of its delta chain

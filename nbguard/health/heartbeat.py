@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TypeVar
@@ -19,7 +18,7 @@ _Noun = TypeVar("_Noun", Heartbeat, Problem, RootReport)
 def write_heartbeat(path: str, heartbeat: Heartbeat) -> None:
     """Put it in place in one step. Not fsynced: after a power cut the boot id is another one anyway. Raises OSError."""
     data = (json.dumps(asdict(heartbeat), default=_plain, indent=1) + "\n").encode("ascii")
-    temporary = os.path.join(os.path.dirname(path), f".nbguard-{secrets.token_hex(6)}.tmp")
+    temporary = os.path.join(os.path.dirname(path), f".nbguard-{os.urandom(6).hex()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
