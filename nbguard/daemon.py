@@ -23,6 +23,7 @@ from nbguard.problems import ProblemBoard
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _JUMP_SECONDS = 30.0
+_JUMP_TOLD_SECONDS = 3600.0
 _LONGEST_BACKOFF_SECONDS = 30.0
 
 
@@ -73,7 +74,8 @@ class Daemon:
         self._heartbeat_seconds = heartbeat_seconds
         self._since = clock.now()
         self._stopping = threading.Event()
-        self._skew: float | None = None
+        self._skew = self._skew_now()
+        self._jump_told_until = clock.monotonic()
 
     def stop(self, *_: int | FrameType | None) -> None:
         """End soon; safe in a signal handler and from any thread."""
@@ -114,8 +116,8 @@ class Daemon:
 
     def _watch_clocks(self, calendar: _Calendar) -> None:
         """When wall and boot clock part, jobs are set anew (APScheduler trusts the wall) and the disk is swept."""
-        skew = self._clock.now().timestamp() - self._clock.boottime_ns() / 1e9
-        if self._skew is not None and abs(skew - self._skew) > _JUMP_SECONDS:
+        skew = self._skew_now()
+        if abs(skew - self._skew) > _JUMP_SECONDS:
             jumped = skew - self._skew
             self._board.note(
                 "clock-jumped",
@@ -123,9 +125,15 @@ class Daemon:
                 "nothing is lost: versions are ordered by observation; times shown around now may be odd",
                 subject="clock",
             )
+            self._jump_told_until = self._clock.monotonic() + _JUMP_TOLD_SECONDS
             calendar.reset()
             self._cast.doubt()
+        elif self._clock.monotonic() >= self._jump_told_until:
+            self._board.clear("clock")
         self._skew = skew
+
+    def _skew_now(self) -> float:
+        return self._clock.now().timestamp() - self._clock.boottime_ns() / 1e9
 
     def _work(self, worker: Worker) -> None:
         backoff = 1.0

@@ -108,7 +108,7 @@ class Guarded:
             assert code is None, f"the daemon ended with {code}: {self.log_of_daemon}"
             beat = self.heartbeat()
             return beat.get("pid") == self.pid and all(
-                root["mode"] == "gone" or root["last_sweep_at"] is not None for root in beat["roots"]
+                root["last_sweep_at"] is not None or not os.path.isdir(root["path"]) for root in beat["roots"]
             )
 
         poll(ready, seconds, every=0.05)
