@@ -6,6 +6,7 @@ import os
 import string
 from pathlib import Path
 
+import pathspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,11 +123,19 @@ def test_numbers_of_a_table_leave_the_others_at_their_defaults() -> None:
     assert settings.limits == Limits()
 
 
+def _is_a_pattern(text: str) -> bool:
+    try:
+        pathspec.GitIgnoreSpec.from_lines([text])
+    except ValueError:
+        return False
+    return True
+
+
 @given(roots=_roots, ignore=st.lists(st.text(string.ascii_letters + '*/"\\', min_size=1), max_size=3).map(tuple))
 def test_a_minimal_configuration_reads_back_whatever_the_folders_are_called(
     roots: tuple[str, ...], ignore: tuple[str, ...]
 ) -> None:
-    ignore = tuple(pattern for pattern in ignore if not pattern.endswith("\\"))
+    ignore = tuple(filter(_is_a_pattern, ignore))
     settings = parse_settings(minimal_configuration(roots, ignore), "c.toml")
     assert settings == Settings(roots=tuple(map(os.path.normpath, roots)), ignore=ignore)
 
