@@ -1,4 +1,4 @@
-"""One Jupyter server and one daemon per module: both cost seconds to start."""
+"""One Jupyter server and one daemon for all that need them: both cost seconds to start."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ class Lab:
     root: Path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
     base = tmp_path_factory.mktemp("lab")
     root = base / "work"
-    with jupyter_server(base / "home", root) as server, guarding(base, root) as guard:
+    with (
+        jupyter_server(base / "home", root) as server,
+        guarding(base, root, environment={"JUPYTER_RUNTIME_DIR": str(server.runtime)}) as guard,
+    ):
         yield Lab(guard, server, root)

@@ -31,6 +31,11 @@ class JupyterServer:
         self.process: subprocess.Popen[bytes] | None = None
         self._url = ""
 
+    @property
+    def url(self) -> str:
+        """As it says of itself."""
+        return str(self._info()["url"])
+
     def environment(self) -> dict[str, str]:
         """A home of its own, and nothing of Jupyter's or nbguard's from outside."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "JUPYTER", "NBGUARD_", "GIT_"))}
