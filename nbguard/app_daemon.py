@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# An idle daemon wakes up about once a second in all: its budget is a thousandth of one core, sweeps included.
+_IDLE_SECONDS = 10.0
+_PACK_POLL_SECONDS = 3.0
+
 
 class Assembly:
     """Everything of one daemon process, wired. Each worker has a catalog connection of its own."""
@@ -73,9 +77,8 @@ class Assembly:
             kept=self.recorder.put,
             knows=knowing(open_store(context, spool)),
         )
-        self._pack_now = threading.Event()
         self._maintain_now = threading.Event()
-        self._pause = threading.Event()
+        self._woken = threading.Event()
 
     # -- once ------------------------------------------------------------------------------------------------------
 
@@ -104,23 +107,22 @@ class Assembly:
 
     def watch(self) -> None:
         self.watcher.step(self.clock.monotonic())
-        self._pause.wait(1.0)
+        self._woken.wait(min(2.0, self.settings.intervals.guard_seconds))
 
     def save(self) -> None:
-        self.saves.step(1.0)
+        self.saves.step(_IDLE_SECONDS)
 
     def record(self) -> None:
-        self.recorder.step(2.0)
+        self.recorder.step(_IDLE_SECONDS)
 
     def pack(self) -> None:
         """Wait a little, then pack_due()."""
-        self._pack_now.wait(1.0)
+        self._woken.wait(_PACK_POLL_SECONDS)
         self.pack_due()
 
     def pack_due(self) -> None:
         """Pack when it is worth it, then see to maintenance."""
-        if self._pack_now.is_set() or self.policy.is_due(self.recorder.waiting()):
-            self._pack_now.clear()
+        if self.policy.is_due(self.recorder.waiting()):
             try:
                 done = self.packer.pack()
             finally:
@@ -150,6 +152,12 @@ class Assembly:
         else:
             self.board.clear("spool")
         return (*self.board.all(), *self.watcher.problems(), *self.saves.problems())
+
+    def wake(self) -> None:
+        """End every wait: the daemon stops."""
+        self._woken.set()
+        self.saves.wake()
+        self.recorder.wake()
 
     def begin(self) -> None:
         self.recorder.count_spool()
@@ -193,6 +201,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             ),
         ),
         start=assembly.begin,
+        wake=assembly.wake,
         stop=assembly.end,
         doubt=assembly.watcher.request_sweep,
         roots=assembly.watcher.reports,

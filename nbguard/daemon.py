@@ -21,7 +21,7 @@ from nbguard.model import Heartbeat, Problem, RootReport
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
-_TICK_SECONDS = 1.0
+_LONGEST_TICK_SECONDS = 2.0
 _JUMP_SECONDS = 30.0
 _JUMP_TOLD_SECONDS = 3600.0
 _LONGEST_BACKOFF_SECONDS = 30.0
@@ -29,7 +29,8 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One named thread: ``step`` blocks for at most a second or two and may be repeated after any exception."""
+    """One named thread: ``step`` blocks for some seconds at most, less once the cast is woken, and may be repeated
+    after any exception."""
 
     name: str
     step: Callable[[], None]
@@ -51,6 +52,7 @@ class Cast:
     workers: Sequence[Worker]
     jobs: Sequence[CalendarJob]
     start: Callable[[], None]
+    wake: Callable[[], None]
     stop: Callable[[], None]
     doubt: Callable[[], None]
     roots: Callable[[], tuple[RootReport, ...]]
@@ -74,12 +76,15 @@ class Daemon:
         self._heartbeat_seconds = heartbeat_seconds
         self._since = clock.now()
         self._stopping = threading.Event()
+        self._is_interruptible = False
         self._skew = self._skew_now()
         self._jump_told_until = clock.monotonic()
 
     def stop(self, *_: int | FrameType | None) -> None:
         """End soon; safe in a signal handler and from any thread."""
         self._stopping.set()
+        if self._is_interruptible and threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
 
     def run(self, *, before: Callable[[], None] = lambda: None) -> None:
         """Until :meth:`stop`; ``before`` is done after the first heartbeat and before the workers begin."""
@@ -92,7 +97,7 @@ class Daemon:
         self._beat(stopped=False)
         self._cast.start()  # events are gathered from here on, so that nothing falls between
         self._beat(stopped=False)
-        before()
+        self._before(before)
         for thread in threads:
             thread.start()
         scheduler = _Calendar(self._cast.jobs)
@@ -101,14 +106,25 @@ class Daemon:
         finally:
             self._stopping.set()
             scheduler.stop()
+            self._cast.wake()
             for thread in threads:
                 thread.join(timeout=20.0)
             self._cast.stop()
             self._beat(stopped=True)
 
+    def _before(self, work: Callable[[], None]) -> None:
+        """A first import may take minutes; a signal ends it between two groups, and what it protected stays."""
+        self._is_interruptible = True
+        try:
+            work()
+        except KeyboardInterrupt:
+            self._stopping.set()
+        finally:
+            self._is_interruptible = False
+
     def _loop(self, calendar: _Calendar) -> None:
         due = self._clock.monotonic()
-        while not self._stopping.wait(_TICK_SECONDS):
+        while not self._stopping.wait(min(_LONGEST_TICK_SECONDS, self._heartbeat_seconds)):
             self._watch_clocks(calendar)
             if self._clock.monotonic() >= due:
                 due = self._clock.monotonic() + self._heartbeat_seconds

@@ -141,6 +141,11 @@ class Saves:
         """Notebooks so large that not every save of them is kept."""
         return tuple(sorted(self._large.copy()))
 
+    def wake(self) -> None:
+        """End a wait in step()."""
+        with self._something:
+            self._something.notify_all()
+
     def _wait(self, timeout_seconds: float) -> None:
         with self._something:
             now = self._clock.monotonic()

@@ -31,6 +31,7 @@ class Ticking(Daemon):
             workers=(),
             jobs=(),
             start=lambda: None,
+            wake=lambda: None,
             stop=lambda: None,
             doubt=self._doubted,
             roots=lambda: (),

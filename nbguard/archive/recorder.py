@@ -114,6 +114,11 @@ class Recorder:
             raise
         return bool(batch)
 
+    def wake(self) -> None:
+        """End a wait in step()."""
+        with self._condition:
+            self._condition.notify_all()
+
     def drain(self) -> None:
         """Enter all that waits."""
         while self.step(0.0):
