@@ -104,6 +104,13 @@ class FileLock:
     def release(self) -> None:
         """Give it back; harmless when not held."""
         if self.fd >= 0:
+            # Not left to close(): a child that another thread is just starting has a copy of the descriptor until exec.
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Give up our part of it: children that inherited it keep it until they end."""
+        if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
@@ -115,7 +122,10 @@ class FileLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        if error is None:
+            self.release()
+        else:
+            self.let_go()  # a child of ours may still be at work
 
 
 def free_space(path: str) -> tuple[int, int, int]:

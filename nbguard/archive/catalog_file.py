@@ -14,6 +14,9 @@ from nbguard.errors import ArchiveTrouble, Busy, NbguardError, storage_trouble
 
 Row = tuple[Any, ...]
 
+_ATTEMPTS = 20
+_IN_USE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
 _ERRNO: Final = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_READONLY: errno.EROFS,
@@ -100,35 +103,52 @@ class CatalogFile:
             raise self._trouble(error) from error
 
     def _trouble(self, error: sqlite3.Error) -> NbguardError:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return Busy(f"the catalog {self.path} is in use: {error}", hint="try again in a moment")
-        if code in _ERRNO and not (code == sqlite3.SQLITE_READONLY and not self.is_current()):
+        code = _code(error)
+        if code in _IN_USE:
+            return self._in_use(error)
+        is_current = self.is_current()
+        if is_current and code in _ERRNO:
             return storage_trouble(OSError(_ERRNO[code], str(error), self.path), "the catalog")
-        # Not a database, malformed, of another schema, or moved away under our hands.
         try:
-            self.discard()
-        except (sqlite3.Error, OSError):
+            if is_current:  # not a database, malformed, of another schema
+                self.discard()
+            else:  # moved away under our hands
+                self.reopen()
+        except (NbguardError, OSError):
             self._file = None
         return CatalogBroken(
             f"the catalog {self.path} was broken ({error}) and is built anew", hint="nothing is lost; ask again"
         )
 
+    def _in_use(self, error: sqlite3.Error) -> Busy:
+        return Busy(f"the catalog {self.path} is in use: {error}", hint="try again in a moment")
+
     def _open(self) -> sqlite3.Connection:
         make_private_folder(os.path.dirname(self.path))
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._open_once()
+            except sqlite3.Error as error:
+                if _code(error) in _IN_USE:
+                    raise self._in_use(error) from error
+                # Where one process removes it while another makes it, SQLite meets half of the files, once.
+                if attempt == _ATTEMPTS - 1:
+                    number = _ERRNO.get(_code(error), errno.EIO)
+                    raise storage_trouble(OSError(number, str(error), self.path), "cannot open the catalog") from error
+        raise AssertionError("not reached")
+
+    def _open_once(self) -> sqlite3.Connection:
+        self._remove_stale_log()
+        db = self._connect()
         try:
-            db = self._connect()
             if not self._is_ours(db):  # of another time, or garbage: it is only an index
                 db.close()
                 self._remove()
                 db = self._connect()
                 self._create(db)
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
-            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise Busy(f"the catalog {self.path} is in use: {error}", hint="try again in a moment") from error
-            number = _ERRNO.get(code, errno.EIO)
-            raise storage_trouble(OSError(number, str(error), self.path), "cannot open the catalog") from error
+        except sqlite3.Error:
+            db.close()
+            raise
         return db
 
     def _connect(self) -> sqlite3.Connection:
@@ -148,9 +168,8 @@ class CatalogFile:
             # Asked again: another process may have made it between the two questions.
             return bool(db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION)
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 return False
-            db.close()
             raise
 
     @staticmethod
@@ -173,9 +192,28 @@ class CatalogFile:
         for suffix in ("", "-wal", "-shm", "-journal"):
             unlink_quietly(self.path + suffix)
 
+    def _remove_stale_log(self) -> None:
+        """A log beside no catalog, or an empty one, is of one that was removed; whoever holds that would be mixed in.
+
+        A log is made after its catalog has its first page, so the log is looked for first.
+        """
+        logs = [self.path + suffix for suffix in ("-wal", "-shm") if os.path.exists(self.path + suffix)]
+        try:
+            if not logs or os.stat(self.path).st_size > 0:
+                return
+        except FileNotFoundError:
+            pass
+        for log in logs:
+            unlink_quietly(log)
+
     def _identity(self) -> tuple[int, int] | None:
         try:
             status = os.stat(self.path)
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN)) & 0xFF

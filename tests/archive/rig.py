@@ -19,6 +19,9 @@ from nbguard.model import Draft, DraftKind, Measure, Moment, Signature, Status, 
 from nbguard.notebook import measure
 from nbguard.places import Places, find_places
 
+OPENED: list[Catalog] = []
+"""Closed after each test; Python 3.13 complains about databases that are left open."""
+
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 NO_RESERVE = Reserve(bytes=0, percent=0.0)
 
@@ -92,6 +95,7 @@ class Rig:
             reserve=self._reserve,
         )
         self.catalog = Catalog(self.places.catalog)
+        OPENED.append(self.catalog)
         self.folder = self.new_folder(self.catalog)
         self.packer = Packer(
             archive=self.archive,
