@@ -75,9 +75,18 @@ class ArchiveLibrary:
         return self._object(version.commit, version)
 
     def _object(self, commit: str, version: Version) -> bytes:
-        if self._objects is None:
-            self._objects = self._archive.git.cat_file()
-        return self._objects.read(f"{commit}:{tree_path(version.path)}".encode())
+        name = f"{commit}:{tree_path(version.path)}".encode()
+        if self._objects is not None:
+            try:
+                return self._objects.read(name)
+            except ArchiveTrouble:
+                self.close()  # git ends at an object that is broken: the next answer comes from a new one
+        self._objects = self._archive.git.cat_file()
+        try:
+            return self._objects.read(name)
+        except ArchiveTrouble:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the git child, if one was needed."""

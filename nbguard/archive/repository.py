@@ -110,7 +110,7 @@ class Archive:
         ``known`` is a tip that was found in order before. Raises ArchiveTrouble.
         """
         tip, verified = self.tip(), self.verified_tip()
-        if verified is None or tip in (verified, known):
+        if verified is None or (tip is not None and tip in (verified, known)):
             return tip
         if tip is not None and self.contains(verified, tip):
             return tip
