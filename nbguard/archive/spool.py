@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import zip_longest
 
 from nbguard.archive.boots import epoch_of
 from nbguard.archive.draft_header import OpenDraft, header_of
@@ -184,7 +183,10 @@ class Spool:
         return None
 
     def drafts(self) -> list[SpooledDraft]:
-        """Every acknowledged draft, in the order of observation. Raises StorageTrouble."""
+        """Every acknowledged draft, in the order of observation; one that lies in both places, twice.
+
+        Raises StorageTrouble.
+        """
         found: list[SpooledDraft] = []
         for folder in self._new_folders():
             try:
@@ -199,8 +201,7 @@ class Spool:
             except OSError as error:
                 raise storage_trouble(error, "cannot read the spool") from error
         found.sort(key=lambda spooled: spooled.name)
-        # One that its disk refused after the rename may lie in the emergency place too: it is one draft.
-        return [one for one, after in zip_longest(found, found[1:]) if after is None or one.name != after.name]
+        return found
 
     def names(self) -> list[str]:
         """The file names of all drafts, unsorted, without a stat each. Raises StorageTrouble."""

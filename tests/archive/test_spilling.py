@@ -95,18 +95,6 @@ def test_without_an_emergency_place_the_trouble_is_raised(tmp_path: Path, monkey
     assert spool.drafts() == []
 
 
-def test_a_draft_that_lies_in_both_places_is_one(spool: Spool, tmp_path: Path) -> None:
-    data = notebook_bytes("x")
-    spool.keep(_draft(spool, data), data)
-    (one,) = spool.drafts()
-    emergency = tmp_path / "e" / "spool"
-    emergency.mkdir(parents=True, mode=0o700)
-    (tmp_path / "e").chmod(0o700)
-    (emergency / "new").mkdir()
-    (emergency / "new" / one.name).write_bytes(Path(one.path).read_bytes())
-    assert [found.name for found in spool.drafts()] == [one.name]
-
-
 def test_trouble_is_told_before_anything_is_refused_and_not_after_it_is_over(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
