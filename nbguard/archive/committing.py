@@ -17,7 +17,7 @@ from nbguard.archive.pack_file import Base, Kind, PackWriter, drop_pack
 from nbguard.archive.repository import MAIN, Archive
 from nbguard.archive.trailers import Decision, decision_message, subject_of, trailers_of
 from nbguard.archive.trees import Tree
-from nbguard.durable import fsync_file, fsync_folder
+from nbguard.durable import fsync_file, fsync_folder, replace_durably, unlink_quietly
 from nbguard.errors import ArchiveMoved, ArchiveTrouble, NbguardError, storage_trouble
 from nbguard.git import EMAIL, CatFile
 from nbguard.model import Status, Version
@@ -159,6 +159,11 @@ class Committing:
         for phrase, number in _DISK_PHRASES:
             if phrase in said:
                 return storage_trouble(OSError(number, phrase, self._archive.folder), "cannot move main")
+        try:  # git does not always say why it could not write; the disk tells us
+            replace_durably(os.path.join(self._archive.folder, os.path.dirname(MAIN), ".nbguard-try"), b"?")
+            unlink_quietly(os.path.join(self._archive.folder, os.path.dirname(MAIN), ".nbguard-try"))
+        except OSError as error:
+            return storage_trouble(error, "cannot move main")
         return ArchiveTrouble(
             f"git update-ref ended with {status}: {said[-600:] or 'nothing said'}",
             hint="see `nbguard doctor`; drafts stay in the spool",

@@ -187,6 +187,11 @@ class Packer:
             if spooled.id not in versions and (commit := self._catalog.commit_of(spooled.id)) is not None:
                 version = self._catalog.version(spooled.id)
                 packed[spooled.id] = (version, commit) if version is not None else None
+        if not packed:
+            return drafts
+        tip = self._archive.tip()
+        if tip is not None and tip != self._archive.verified_tip():
+            self._archive.settle(tip)
         lost = unreadable(self._archive, [pair for pair in packed.values() if pair is not None])
         for version in lost:
             self._again[version.id] += 1
@@ -197,6 +202,8 @@ class Packer:
                 )
             versions[version.id] = replace(version, commit=None)
             del packed[version.id]
+        if tip is not None and not lost:
+            self._archive.note_verified(tip)
         self._spool.unlink(spooled for spooled in drafts if spooled.id in packed)
         return [spooled for spooled in drafts if spooled.id not in packed]
 

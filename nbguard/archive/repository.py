@@ -6,7 +6,14 @@ import os
 from collections.abc import Iterator
 
 from nbguard.archive.trailers import Decision, records_in
-from nbguard.durable import fsync_file, fsync_folder, make_private_folder, replace_durably, unlink_quietly
+from nbguard.durable import (
+    fsync_file,
+    fsync_folder,
+    make_private_folder,
+    replace_durably,
+    unlink_quietly,
+    write_all,
+)
 from nbguard.errors import ArchiveTrouble, NoArchive, storage_trouble
 from nbguard.git import ARCHIVE_CONFIGURATION, EMAIL, GitFolder, GitRefused, check_git
 from nbguard.model import Version
@@ -99,6 +106,25 @@ class Archive:
     def verified_tip(self) -> str | None:
         """The last tip whose versions were all read back."""
         return self.git.tip(VERIFIED)
+
+    def settle(self, tip: str) -> None:
+        """Make it durable that main names ``tip``, where a crash or a disk error left that open. Raises OSError.
+
+        A new file, since an error of fsync is told once and then forgotten; put in place as git does, by its lock.
+        """
+        path = os.path.join(self.folder, MAIN)
+        fd = os.open(f"{path}.lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                write_all(fd, tip.encode("ascii") + b"\n")
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            if self.tip() == tip:
+                os.rename(f"{path}.lock", path)
+        finally:
+            unlink_quietly(f"{path}.lock")
+        fsync_folder(os.path.dirname(path))
 
     def note_verified(self, tip: str) -> None:
         """All versions up to ``tip`` were read back. Only under the lock. Raises OSError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,15 @@ def cut_many(base: Path, kind: str, count: int, seed: int) -> int:
     chance = random.Random(seed)
     acknowledged = base / "acknowledged"  # on a disk that keeps its power
     met = 0
-    with loop_disk(base / "disk", kind) as disk:
+    with loop_disk(base / "disk", kind) as disk, closing(Rig(disk.folder / "home")) as rig:
         home = disk.folder / "home"
-        rig = Rig(home)
         for number in range(count):
             before = len(lines(acknowledged))
-            with worker(home, seed + number, acknowledged) as child:
+            with worker(home, seed + number, acknowledged, share=0.0) as child:
                 poll(lambda was=before: len(lines(acknowledged)) > was + 3, 60, every=0.005)  # type: ignore[misc]
                 end = time.monotonic() + chance.random() * 0.6
                 while time.monotonic() < end:
-                    assert child.poll() is None
+                    assert child.poll() is None, child.stderr and child.stderr.read()
                 disk.cut_power()
                 durable = lines(acknowledged)  # read after the cut: later lines could not have been made durable
                 child.wait(60)
@@ -45,7 +45,6 @@ def cut_many(base: Path, kind: str, count: int, seed: int) -> int:
             pack_when_free(rig)
             assert rig.spool.drafts() == []
             check_all(rig, durable)
-        rig.close()
     return met
 
 

@@ -1,6 +1,8 @@
 """A process that keeps and packs without end, and acknowledges what is durable: meant to be killed or to lose power.
 
-    python -m tests.archive.worker HOME SEED ACKNOWLEDGED
+    python -m tests.archive.worker HOME SEED ACKNOWLEDGED SHARE
+
+SHARE is the share of saves that are large enough to be streamed.
 
 One line per acknowledged version in the file ACKNOWLEDGED (which lies elsewhere): its id and sha256.
 """
@@ -25,7 +27,7 @@ from tests.archive.rig import NO_RESERVE, judge, measure_file
 from tests.helpers import notebook_bytes
 
 
-def work(home: str, seed: int, acknowledged: str) -> None:
+def work(home: str, seed: int, acknowledged: str, share: float) -> None:
     """Until something ends it."""
     import hashlib
 
@@ -45,7 +47,7 @@ def work(home: str, seed: int, acknowledged: str) -> None:
         for _ in range(chance.randrange(1, 6)):
             sources[chance.randrange(len(sources))] = f"y = {chance.random()}"
             data = notebook_bytes(*sources, outputs=True)
-            if chance.random() < 0.02:
+            if chance.random() < share:
                 data += os.urandom(9_000_000)
             digest = hashlib.sha256(data).hexdigest()
             draft = spool.draft(
@@ -68,4 +70,4 @@ def work(home: str, seed: int, acknowledged: str) -> None:
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    work(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]))
