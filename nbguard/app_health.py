@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nbguard.app import archive_of, open_store, reserve_of, scopes_of, spool_of
 from nbguard.clock import SystemClock
-from nbguard.errors import ArchiveTrouble
+from nbguard.errors import ArchiveTrouble, NbguardError
 from nbguard.health.facts import SpoolFacts
 from nbguard.health.gather import Sources, system_sources, watched_roots
 from nbguard.health.heartbeat import read_heartbeat
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
-def health_sources(context: Context) -> Sources:
+def health_sources(context: Context, bad_configuration: NbguardError | None = None) -> Sources:
     """Where `status` gets its facts from."""
     return system_sources(
         context.places,
@@ -34,10 +34,11 @@ def health_sources(context: Context) -> Sources:
         walk=lambda roots: _notebooks(context, roots),
         heads=lambda: _heads(context),
         spool=lambda: _spool(context),
+        bad_configuration=bad_configuration,
     )
 
 
-def doctor_patient(context: Context) -> Patient:
+def doctor_patient(context: Context, bad_configuration: NbguardError | None = None) -> Patient:
     """What `doctor` examines."""
     from nbguard.health.doctor import Patient, check_archive
     from nbguard.recover.servers import running_servers, runtime_folder
@@ -55,6 +56,7 @@ def doctor_patient(context: Context) -> Patient:
         reserve=reserve_of(settings or Settings()).of,
         catalog=lambda: _ask_catalog(context, lambda catalog: catalog.count()),
         fsck=lambda: check_archive(places.archive),
+        bad_configuration=bad_configuration,
         servers=lambda: len(running_servers(runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))),
     )
 

@@ -25,7 +25,7 @@ def command() -> None:
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def show(context: Context, as_object: bool) -> None:
-    """Print the settings in effect, defaults included."""
+    """Print the settings in effect, defaults included. Exit codes: 0 done, 78 bad configuration."""
     path = _path(context)
     if context.settings is None:
         say(f"there is no configuration at {path}; these are the defaults")
@@ -67,7 +67,7 @@ def validate(context: Context, as_object: bool) -> None:
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def path(context: Context, as_object: bool) -> None:
-    """Print where the configuration is, or would be."""
+    """Print where the configuration is, or would be. Exit code: 0."""
     where = _path(context)
     if as_object:
         sys.stdout.write(json.dumps({**path_fields(where), "exists": os.path.exists(where)}) + "\n")

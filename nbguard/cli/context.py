@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
+from nbguard.errors import BadConfiguration
 from nbguard.places import Places, find_places
 from nbguard.settings import Settings, load_settings
 
@@ -38,6 +39,16 @@ class Context:
         return replace(
             found, archive=settings.archive or found.archive, emergency=settings.emergency or found.emergency
         )
+
+    def look_past_settings(self) -> BadConfiguration | None:
+        """For commands that say what is wrong: a configuration that cannot be used is given back, and from now on it is
+        as if there were none."""
+        try:
+            _ = self.settings
+        except BadConfiguration as error:
+            self.__dict__["settings"] = None
+            return error
+        return None
 
     def look_again(self) -> None:
         """Forget the places: a new archive has an id, and the emergency place is named after it."""

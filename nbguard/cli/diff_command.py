@@ -33,7 +33,8 @@ def command(context: Context, notebook: str, old: str | None, new: str | None, a
     """Compare versions of NOTEBOOK, cell by cell.
 
     Without WHEN: the last kept version with the file on disk. With one: that version with the file on disk. With
-    two: the first with the second.
+    two: the first with the second. Exit codes: 0 done, whether they differ or not, 1 no such notebook or version,
+    2 WHEN is not understood, 10 no archive.
     """
     from nbguard.recover.diff import diff_notebooks
 

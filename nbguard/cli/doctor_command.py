@@ -18,13 +18,14 @@ from nbguard.cli.output import clean, print_json
 def command(context: Context, *, support: bool, as_object: bool) -> int:
     """What is wrong with this machine, and how to put it right.
 
-    Exit codes: 0 nothing is wrong (notes may be), 1 something is.
+    Exit codes: 0 nothing is wrong (notes may be), 1 something is, 78 bad configuration.
     """
     from nbguard import app_health
     from nbguard.health import doctor
     from nbguard.health.support import support_report
 
-    patient = app_health.doctor_patient(context)
+    bad = context.look_past_settings()
+    patient = app_health.doctor_patient(context, bad)
     findings = doctor.examine(patient)
     well = doctor.is_well(findings)
     if as_object:
@@ -41,4 +42,6 @@ def command(context: Context, *, support: bool, as_object: bool) -> int:
             sys.stdout.write(clean(f"{finding.level:5} {finding.check}: {finding.message}") + "\n")
             if finding.hint:
                 sys.stdout.write(clean(f"      hint: {finding.hint}") + "\n")
+    if bad is not None:
+        raise bad
     return 0 if well else 1

@@ -17,7 +17,10 @@ from nbguard.cli.zone import LOCAL
 @json_option
 @click.pass_obj
 def command(context: Context, deleted: bool, as_json: bool) -> None:
-    """List notebooks, newest change first."""
+    """List notebooks, newest change first.
+
+    Exit codes: 0 done, also when there are none; 10 no archive.
+    """
     from nbguard.recover.wording import local
 
     entries = library_of(context).entries(deleted=deleted)

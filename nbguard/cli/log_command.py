@@ -25,6 +25,7 @@ def command(context: Context, notebook: str, most: int | None, as_json: bool) ->
     """List the versions of NOTEBOOK, newest first, across renames.
 
     The first column is what WHEN takes in other commands; in zsh write it '~3', in quotes.
+    Exit codes: 0 done, 1 no such notebook, or several match, 10 no archive.
     """
     found = find(library_of(context), notebook)
     versions = found.versions if most is None else found.versions[:most]

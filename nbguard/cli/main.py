@@ -156,7 +156,7 @@ def _misused(wants_json: bool, given: list[str], error: click.UsageError) -> int
 
 def _fail(wants_json: bool, code: str, message: str, hint: str, exit_code: int) -> int:
     if wants_json:
-        sys.stderr.write(json.dumps({"code": code, "message": message, "hint": hint}) + "\n")
+        sys.stderr.write(json.dumps({"code": code, "message": _readable(message), "hint": _readable(hint)}) + "\n")
         return exit_code
     say(f"error: {message}")
     if hint:
@@ -164,11 +164,33 @@ def _fail(wants_json: bool, code: str, message: str, hint: str, exit_code: int) 
     return exit_code
 
 
-def _bug(wants_json: bool, given: list[str], error: Exception) -> int:
+def _readable(text: str) -> str:
+    """Names that are not UTF-8 must not make the JSON unreadable to others."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _bug_log() -> tuple[int, str]:
+    """A new file for a report: in our own state folder, or where temporary files go when that cannot be written."""
     import tempfile
+
+    from nbguard.durable import make_private_folder
+    from nbguard.places import find_places
+
+    try:
+        state = find_places(home=os.environ.get("NBGUARD_HOME") or None).state
+        make_private_folder(state)
+        return tempfile.mkstemp(prefix="bug-", suffix=".log", dir=state)
+    except (OSError, NbguardError):
+        return tempfile.mkstemp(prefix="nbguard-bug-", suffix=".log")
+
+
+def _bug(wants_json: bool, given: list[str], error: Exception) -> int:
     import traceback
 
-    fd, path = tempfile.mkstemp(prefix="nbguard-bug-", suffix=".log")
+    fd, path = _bug_log()
     with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(f"nbguard {__version__}, Python {sys.version}\ncommand: {given[:1]}\n\n")
         traceback.print_exception(error, file=file)

@@ -18,7 +18,10 @@ from nbguard.cli.zone import LOCAL
 @json_option
 @click.pass_obj
 def command(context: Context, notebook: str, when: str, dry_run: bool, as_json: bool) -> None:
-    """Never prune the version of NOTEBOOK that WHEN names."""
+    """Never prune the version of NOTEBOOK that WHEN names.
+
+    Exit codes: 0 done, 1 no such notebook or version, 2 WHEN is not understood, 10 no archive.
+    """
     from nbguard import app
     from nbguard.model import DraftKind
     from nbguard.recover.choose import pick_with_bytes

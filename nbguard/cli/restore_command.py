@@ -45,7 +45,8 @@ def command(
     """Bring back a version of NOTEBOOK.
 
     Without --at: the newest good version that differs from what is on disk. Without --to and --in-place: beside the
-    notebook, under a new name; or where it was, if it is gone. `nbguard undo` reverses a restore in place.
+    notebook, under a new name; or where it was, if it is gone. `nbguard undo` reverses a restore in place. Exit codes:
+    0 done, 1 no such notebook or version, or refused, 2 WHEN is not understood, 3 partly done, 10 no archive.
     """
     if everything:
         if notebook or in_place or when is None or to is None:
@@ -163,7 +164,7 @@ def _restore_everything(context: Context, when: str, to: str, *, dry_run: bool, 
         from nbguard.recover.wording import listed, shown
 
         raise PartlyDone(
-            f"{len(failed)} of {len(versions)} notebooks could not be given back",
+            f"{len(failed)} of {len(versions)} notebook{'' if len(versions) == 1 else 's'} could not be given back",
             hint=listed(f"{shown(item.version.path)}: {item.error.message}" for item in failed),
         )
 
@@ -221,4 +222,6 @@ def _report_everything(
         return
     for item in done:
         print_line(item.written_to)
-    say(f"{'would restore' if dry_run else 'restored'} {len(done)} notebooks as of {local(instant, LOCAL)}")
+    there = sum(item.already for item in done)
+    what = f"{len(done)} notebook{'' if len(done) == 1 else 's'} as of {local(instant, LOCAL)}"
+    say(f"{'would restore' if dry_run else 'restored'} {what}{f' ({there} were there already)' if there else ''}")

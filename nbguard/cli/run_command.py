@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from nbguard.cli.context import Context
 from nbguard.cli.output import Bar, say
 from nbguard.errors import PartlyDone, UsageError
+
+if TYPE_CHECKING:
+    from nbguard.model import Problem
+
+# With these, everything is kept all the same.
+_ALL_KEPT = ("polling", "watch-limit", "watch-overflow", "watcher-dead", "mass-deletion", "clock-jumped")
 
 
 @click.command()
@@ -19,7 +26,8 @@ def command(context: Context, *, watch: tuple[str, ...], once: bool) -> None:
     """Run the daemon in the foreground.
 
     With no configuration, --watch writes a minimal one; where there is one, DIR adds to its roots for this run.
-    Exit codes: 0 done or stopped, 3 some notebooks were not kept (--once), 11 a daemon already runs.
+    Exit codes: 0 done or stopped, 2 no folder to watch, 3 some notebooks were not kept (--once), 10 the archive has
+    vanished (--once), 11 a daemon already runs, 78 bad configuration, or git too old.
     """
     from nbguard.git import check_git
 
@@ -46,20 +54,30 @@ def command(context: Context, *, watch: tuple[str, ...], once: bool) -> None:
         except NoArchive as error:
             if once:
                 raise
-            say(f"error: {error.message}")  # the daemon goes on: drafts stay in the spool, and status says so
+            # The daemon goes on: drafts stay in the spool, and status says so.
+            say(f"error: {error.message}")
+            say(f"hint:  {error.hint}")
             app.spool_of(context).make()
         assembly = assemble(context, roots)
         bar = Bar("keeping first versions")
         if once:
             problems = assembly.once(bar)
             bar.clear()
-            lost = [problem for problem in problems if problem.code not in ("polling", "watch-limit")]
-            if lost:
-                raise PartlyDone("; ".join(problem.message for problem in lost), hint=lost[0].hint, code=lost[0].code)
+            _tell(problems)
             return
         say(f"watching {', '.join(roots)}")
         daemon = daemon_of(assembly, context)
         daemon.run(before=lambda: assembly.import_first(bar))
+
+
+def _tell(problems: tuple[Problem, ...]) -> None:
+    """Say what was met. Raises PartlyDone when not everything is kept."""
+    for problem in problems:
+        if problem.code in _ALL_KEPT:
+            say(f"note: {problem.message}")
+    lost = [problem for problem in problems if problem.code not in _ALL_KEPT]
+    if lost:
+        raise PartlyDone("; ".join(problem.message for problem in lost), hint=lost[0].hint, code=lost[0].code)
 
 
 def _roots(context: Context, watch: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--watch", metavar="DIR", multiple=True, type=click.Path(), help="Watch this folder (may be repeated).")
+@click.option("--watch", metavar="DIR", multiple=True, type=click.Path(), help="Watch this folder (repeatable).")
 @click.option("--mirror", metavar="URL", multiple=True, help="Keep a copy of the archive there.")
 @click.option("--notify", metavar="URL", multiple=True, help="Send alerts there.")
 @click.option("--no-service", is_flag=True, help="Install no background service.")
@@ -37,7 +37,8 @@ def command(
 ) -> None:
     """Configure, make the archive and keep the first versions.
 
-    Exit codes: 0 all that was asked for is done, 3 some of it (said which), 2 no terminal to ask on and no --yes.
+    Exit codes: 0 all that was asked for is done, 2 no terminal to ask on and no --yes, or no such folder, 3 some of it
+    is done (said which), 10 the archive has vanished, 78 bad configuration, or git too old.
     """
     from nbguard.git import check_git
     from nbguard.service import setup
@@ -123,7 +124,8 @@ def _keep_first_versions(context: Context) -> list[str]:
     say(f"kept: {report.versions} new version{'' if report.versions == 1 else 's'}")
     for path, reason in report.failed:
         say(f"not kept: {path}: {reason}")
-    return [f"{len(report.failed)} notebooks could not be kept"] if report.failed else []
+    many = "1 notebook" if len(report.failed) == 1 else f"{len(report.failed)} notebooks"
+    return [f"{many} could not be kept"] if report.failed else []
 
 
 def _not_yet(mirror: tuple[str, ...], notify: tuple[str, ...], *, no_service: bool) -> list[str]:

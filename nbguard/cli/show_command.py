@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from nbguard.cli.asking import find, library_of, moment, notebook_argument, when_argument
 from nbguard.cli.context import Context
-from nbguard.cli.output import print_bytes
+from nbguard.cli.output import clean, print_bytes
 from nbguard.cli.zone import LOCAL
 
 
@@ -25,7 +27,8 @@ from nbguard.cli.zone import LOCAL
 def command(context: Context, notebook: str, when: str | None, form: str) -> None:
     """Print one version of NOTEBOOK: the newest, or the one of WHEN.
 
-    Nothing is run or loaded, whatever the notebook holds.
+    Nothing is run or loaded, whatever the notebook holds. Exit codes: 0 done, 1 no such notebook or version, 2 WHEN
+    is not understood, 10 no archive.
     """
     from nbguard.recover.choose import newest_with_bytes, pick_with_bytes
 
@@ -49,4 +52,11 @@ def command(context: Context, notebook: str, when: str | None, form: str) -> Non
         from nbguard.recover.render import as_md, as_py
 
         text = as_py(data) if form == "py" else as_md(data)
+        if to_a_terminal():
+            text = clean(text)  # a notebook's text may hold what a terminal would obey
         print_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def to_a_terminal() -> bool:
+    """Whether somebody looks at it, rather than a file or a program."""
+    return sys.stdout.isatty()

@@ -16,15 +16,19 @@ from nbguard.cli.output import clean, print_json
 def command(context: Context, as_object: bool) -> int:
     """What is protected, how fresh, what is wrong and what to do.
 
-    Exit codes: 0 protected (also when something needs a look), 20 stalled, 22 a notebook in scope is not protected.
+    Exit codes: 0 protected (also when something needs a look), 20 stalled, 22 a notebook in scope is not protected,
+    78 bad configuration.
     """
     from nbguard import app_health
     from nbguard.health import status
 
-    report = status.look(app_health.health_sources(context))
+    bad = context.look_past_settings()
+    report = status.look(app_health.health_sources(context, bad))
     if as_object:
         print_json(status.as_json(report))
     else:
         for line in status.as_lines(report):
             sys.stdout.write(clean(line) + "\n")
+    if bad is not None:
+        raise bad
     return report.verdict.exit_code

@@ -24,6 +24,7 @@ def command(context: Context, dry_run: bool, as_json: bool) -> None:
     """Reverse the last restore in place.
 
     A notebook that was changed since is kept first. What the restore created is removed, if nobody changed it.
+    Exit codes: 0 done, 1 nothing to undo or refused, 3 undone but the result is not kept, 10 no archive.
     """
     from nbguard import app
     from nbguard.clock import SystemClock
@@ -67,13 +68,15 @@ def _report(plan: UndoPlan, kept: Version | None, as_json: bool, *, dry_run: boo
         )
         return
     print_line(path)
-    would = "would be " if dry_run else ""
     if plan.nothing_to_do:
         say(f"{shown(path)} is what it was before the restore already")
         return
     if plan.changed_since:
         version = f" as version {kept.id[:8]}" if kept else ""
         say(f"it was changed since the restore; that state {'would be' if dry_run else 'was'} kept first{version}")
-    say(f"{would}{'put back ' + named(back, LOCAL) if back else 'removed: it did not exist before the restore'}")
+    if back:
+        say(f"{'would put' if dry_run else 'put'} back {named(back, LOCAL)}")
+    else:
+        say(f"{'would remove it' if dry_run else 'removed'}: it did not exist before the restore")
     if reverse:
         say(f"undo this: {reverse}")

@@ -54,6 +54,7 @@ class Patient:
     catalog: Callable[[], int]
     fsck: Callable[[], None]
     servers: Callable[[], int]
+    bad_configuration: NbguardError | None = None
 
 
 def examine(patient: Patient) -> tuple[Finding, ...]:
@@ -121,7 +122,9 @@ def installed_packages() -> dict[str, str | None]:
 
 
 def _configuration(patient: Patient) -> Finding:
-    path = patient.places.config
+    path, bad = patient.places.config, patient.bad_configuration
+    if bad is not None:
+        return Finding(check="configuration", level=Level.WRONG, message=bad.message, hint=bad.hint)
     if patient.settings is None:
         hint = "run `nbguard setup`"
         return Finding(check="configuration", level=Level.NOTE, message=f"there is none at {path}", hint=hint)

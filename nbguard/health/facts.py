@@ -66,7 +66,8 @@ class ArchiveFacts:
 class Facts:
     """Everything the verdict is computed from, seen at ``now`` (UTC).
 
-    ``unread`` says why it cannot be told what is durable; ``unprotected`` is empty then.
+    ``unread`` says why it cannot be told what is durable; ``unprotected`` is empty then. ``bad_configuration`` says why
+    there are no settings although there is a file of them.
     """
 
     now: datetime
@@ -80,6 +81,7 @@ class Facts:
     spool: SpoolFacts
     archive: ArchiveFacts
     unread: Problem | None = None
+    bad_configuration: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

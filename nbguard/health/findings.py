@@ -92,7 +92,8 @@ def of_inotify(folders: int, *, counted_all: bool, watches: int | None, instance
     """``folders`` to watch against the kernel's limits (None where there is no inotify)."""
     if watches is None:
         return Finding(check="watching", level=Level.OK, message="this system has no inotify limits")
-    spelled = f"{'' if counted_all else 'over '}{folders:,} folders to watch, {watches:,} allowed by the kernel"
+    count = f"{'' if counted_all else 'over '}{folders:,} folder{'' if folders == 1 else 's'}"
+    spelled = f"{count} to watch, {watches:,} allowed by the kernel"
     if folders > watches:
         hint = "sudo sysctl fs.inotify.max_user_watches=1048576 (until then the rest is found by sweeps, minutes later)"
         return Finding(check="watching", level=Level.WRONG, message=spelled, hint=hint)

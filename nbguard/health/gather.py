@@ -36,6 +36,7 @@ class Sources:
     pid_alive: Callable[[int], bool]
     lock_held: Callable[[], bool]
     digest: Callable[[str], str | None]
+    bad_configuration: NbguardError | None = None
 
 
 def system_sources(
@@ -45,6 +46,7 @@ def system_sources(
     walk: Callable[[Sequence[str]], Mapping[str, Signature]],
     heads: Callable[[], Sequence[Head]],
     spool: Callable[[], SpoolFacts],
+    bad_configuration: NbguardError | None = None,
 ) -> Sources:
     """Sources on this machine; only what other rooms know must be handed in."""
     return Sources(
@@ -59,6 +61,7 @@ def system_sources(
         pid_alive=is_alive,
         lock_held=lambda: is_locked(places.daemon_lock),
         digest=digest_file,
+        bad_configuration=bad_configuration,
     )
 
 
@@ -102,6 +105,7 @@ def gather(sources: Sources) -> Facts:
         spool=_spool(sources),
         archive=_archive(sources.places),
         unread=unread,
+        bad_configuration=_bad_configuration(sources, now),
     )
 
 
@@ -195,6 +199,11 @@ def _heads(sources: Sources) -> tuple[dict[str, Head], NbguardError | None]:
 def _unread(error: NbguardError, now: datetime) -> Problem:
     message = f"cannot tell which notebooks are protected: {error.message}"
     return Problem(code=error.code, message=message, hint=error.hint or "run `nbguard doctor`", since=now)
+
+
+def _bad_configuration(sources: Sources, now: datetime) -> Problem | None:
+    error = sources.bad_configuration
+    return None if error is None else Problem(code=error.code, message=error.message, hint=error.hint, since=now)
 
 
 def _spool(sources: Sources) -> SpoolFacts:

@@ -83,8 +83,9 @@ def as_lines(report: Report) -> Iterator[str]:
     for note in _notes(report):
         yield f"  note: {note}"
     for problem in verdict.problems:
-        subject = f"{_readable(problem.subject)}: " if problem.subject else ""
-        yield f"problem: {problem.code}: {subject}{problem.message}"
+        told = not problem.subject or problem.subject in problem.message
+        subject = "" if told else f"{_readable(problem.subject)}: "
+        yield f"problem: {problem.code}: {subject}{_readable(problem.message)}"
         if problem.hint:
             yield f"hint:    {problem.hint}"
 
@@ -119,8 +120,12 @@ def _daemon_line(report: Report) -> str:
     beat = report.facts.daemon.heartbeat
     if beat is None or not report.verdict.running:
         return "the daemon is not running"
-    since = beat.since.astimezone().isoformat(sep=" ", timespec="seconds")
-    return f"the daemon runs since {since} (process {beat.pid}); {_count(beat.kept, 'version')} kept since then"
+    since = beat.since.astimezone()
+    offset = f"{since:%z}"
+    return (
+        f"the daemon has been running since {since:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]} (process {beat.pid}); "
+        f"{_count(beat.kept, 'version')} kept since then"
+    )
 
 
 def _notes(report: Report) -> Iterator[str]:
@@ -151,8 +156,8 @@ def _watching(root: RootReport) -> dict[str, object]:
 def _problem(problem: Problem) -> dict[str, object]:
     return {
         "code": problem.code,
-        "message": problem.message,
-        "hint": problem.hint,
+        "message": _readable(problem.message),
+        "hint": _readable(problem.hint),
         "since": iso(problem.since),
         "subject": _readable(problem.subject),
     }

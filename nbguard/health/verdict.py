@@ -52,6 +52,7 @@ def assess(facts: Facts, allowed: Allowances) -> Verdict:
     running = is_running(facts.daemon, allowed)
     found = _unique(
         [
+            *_configuration(facts),
             *_daemon(facts, allowed, running),
             *_archive(facts),
             *_not_kept(facts, allowed, running),
@@ -88,12 +89,17 @@ def is_running(daemon: DaemonFacts, allowed: Allowances) -> bool:
     )
 
 
+def _configuration(facts: Facts) -> Iterator[Finding]:
+    if facts.bad_configuration is not None:
+        yield Finding(problem=facts.bad_configuration)
+
+
 def _daemon(facts: Facts, allowed: Allowances, running: bool) -> Iterator[Finding]:
     daemon, beat = facts.daemon, facts.daemon.heartbeat
     if running:
         return
     if beat is None:
-        if facts.configured or facts.archive.made:
+        if facts.configured or facts.archive.made or facts.bad_configuration is not None:
             message, hint = "the daemon has not run here yet", "start it: nbguard run"
         else:
             message, hint = "nbguard is not set up: nothing is protected", "run `nbguard setup`"
@@ -143,7 +149,8 @@ def _not_kept(facts: Facts, allowed: Allowances, running: bool) -> Iterator[Find
     for each in late[:MOST_LISTED]:
         yield _one_not_kept(facts, allowed, running, each)
     if len(late) > MOST_LISTED:
-        message = f"{len(late) - MOST_LISTED} more notebooks are not kept as they are on disk"
+        more = len(late) - MOST_LISTED
+        message = f"{more} more notebook{' is' if more == 1 else 's are'} not kept as on disk"
         yield Finding(problem=_problem(facts, "not-kept", message, _keep_hint(running)), gap=True)
 
 
@@ -198,8 +205,10 @@ def _passed_on(facts: Facts, running: bool) -> Iterator[Finding]:
     beat = facts.daemon.heartbeat
     if beat is None or not running:
         return  # what a dead daemon said last may long be mended
+    archive_is_gone = facts.archive.made and not facts.archive.present  # told already, whoever else met it
     for problem in beat.problems:
-        yield Finding(problem=problem)
+        if not (archive_is_gone and problem.code == "archive-missing"):
+            yield Finding(problem=problem)
     for root in beat.roots:
         if root.mode == "polling":
             message = root.note or "this file system sends no events"
@@ -210,7 +219,8 @@ def _passed_on(facts: Facts, running: bool) -> Iterator[Finding]:
 def _packer(facts: Facts, allowed: Allowances, running: bool) -> Iterator[Finding]:
     oldest = facts.spool.oldest_seconds
     if running and oldest is not None and oldest > allowed.pack_seconds:
-        message = f"{facts.spool.drafts} versions wait to be packed, the oldest for {_spell(oldest)}"
+        waiting = "1 version waits" if facts.spool.drafts == 1 else f"{facts.spool.drafts:,} versions wait"
+        message = f"{waiting} to be packed, the oldest for {_spell(oldest)}"
         hint = "they are durable meanwhile; the daemon's log says why packing fails"
         yield Finding(problem=_problem(facts, "packer-behind", message, hint, seconds_ago=oldest))
 
@@ -223,6 +233,8 @@ def _emptied(facts: Facts) -> Iterator[Finding]:
 
 
 def _patience(late: Unprotected, allowed: Allowances) -> float:
+    if late.size > allowed.refuse_over_bytes:
+        return 0.0  # waiting changes nothing
     slow = late.size > allowed.slow_over_bytes
     return allowed.quiet_seconds + (allowed.slow_interval_seconds if slow else 0.0)
 

@@ -136,7 +136,7 @@ class Missing:
             return Problem(
                 code="mass-deletion",
                 message=f"{len(group)} notebooks under {subject} disappeared at once",
-                hint=f"`nbguard restore --all` brings them back; recorded as deleted after "
+                hint=f"`nbguard restore --all --at WHEN --to DIR` brings them back; they are recorded as deleted after "
                 f"{self._hold_seconds / 3600:.0f} hours",
                 since=since,
                 subject=subject,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,7 @@ def test_accept_records_that_it_was_meant(cli: Cli, path: str) -> None:
     answer = cli("accept", "eda.ipynb", "--json")
     assert answer.code == 0
     assert answer.object()["accepted"] is True
+    assert answer.object()["status"] == "ok"
     assert cli.decisions == [(DraftKind.ACCEPT, emptied)]
 
 
@@ -227,4 +229,21 @@ def test_a_bug_is_written_down(cli: Cli, path: str, monkeypatch: pytest.MonkeyPa
     assert answer.code == 70
     log = Path(answer.talk.rsplit(maxsplit=1)[-1])
     assert "ZeroDivisionError" in log.read_text()
-    log.unlink()
+    assert log.parent == Path(os.environ["NBGUARD_HOME"]) / "state"
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_error_about_a_name_that_is_not_utf8_is_json_for_everybody(cli: Cli) -> None:
+    answer = cli("snapshot", "\udcff.ipynb", "--json")
+    assert answer.code == 1
+    assert json.loads(answer.talk)["message"].encode().startswith("\ufffd.ipynb: ".encode())
+
+
+def test_what_a_terminal_would_obey_does_not_reach_one(
+    cli: Cli, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.library.add(path, notebook_bytes("x = '\x1b[31m'"))
+    assert b"\x1b" in cli("show", "eda.ipynb", "--as", "md").raw
+    monkeypatch.setattr("nbguard.cli.show_command.to_a_terminal", lambda: True)
+    for form in ("md", "py"):
+        assert b"\x1b" not in cli("show", "eda.ipynb", "--as", form).raw

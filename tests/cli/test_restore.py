@@ -57,6 +57,7 @@ def test_in_place_and_undo_and_undo_again(cli: Cli, path: Path) -> None:
     assert said["written_to"] == str(path)
     assert path.read_bytes() == OLD
     assert cli.ensured == [True]
+    assert "\nwould put back " in "\n" + cli("undo", "--dry-run").talk
     undone = cli("undo", "--json")
     assert undone.code == 0
     assert undone.object().keys() >= KEYS

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -171,3 +173,29 @@ def test_the_report_to_paste_names_no_notebook_and_no_folder(places: Places, wor
     assert "secret" not in report
     assert str(work) not in report
     assert "~" in report
+
+
+def test_a_configuration_that_cannot_be_used_is_a_problem_of_the_object(places: Places, work: Path) -> None:
+    beat(places, work)
+    with open(places.config, "a") as file:
+        file.write("rootz = []\n")
+    with FileLock(places.daemon_lock):
+        answer, doctor = nbguard("status", "--json"), nbguard("doctor", "--json")
+    assert (answer.code, answer.json["state"], answer.json["roots"]) == (78, "degraded", [str(work)])
+    assert (answer.json["notebooks"], answer.json["protected"]) == (1, 1)
+    assert [each["code"] for each in answer.json["problems"]] == ["config-invalid"]
+    assert json.loads(answer.talk)["code"] == "config-invalid"
+    wrong = [each["check"] for each in doctor.json["findings"] if each["level"] == "wrong"]
+    assert (doctor.code, wrong) == (78, ["configuration"])
+
+
+def test_a_path_is_not_said_twice_and_times_are_local(places: Places, work: Path) -> None:
+    gone = Problem(
+        code="root-gone", message=f"{work} is not there", hint="h", since=SystemClock().now(), subject=str(work)
+    )
+    beat(places, work, problems=(gone,))
+    with FileLock(places.daemon_lock):
+        lines = nbguard("status").out.splitlines()
+    assert f"problem: root-gone: {work} is not there" in lines
+    (running,) = [line for line in lines if "has been running since" in line]
+    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d \(process", running)

@@ -175,6 +175,31 @@ CASES: list[tuple[str, Facts, str, int, list[str]]] = [
         ["too-large"],
     ),
     (
+        "over 512 MB, just saved: waiting changes nothing, so the gap is told at once",
+        replace(WELL, unprotected=(late(1, size=600_000_000),)),
+        "degraded",
+        22,
+        ["too-large"],
+    ),
+    (
+        "a configuration that cannot be used: told, whatever else holds",
+        replace(WELL, configured=False, bad_configuration=problem("config-invalid")),
+        "degraded",
+        0,
+        ["config-invalid"],
+    ),
+    (
+        "the archive vanished, and the daemon met it too: told once",
+        replace(
+            WELL,
+            archive=ArchiveFacts(made=True, present=False),
+            daemon=beating(problems=(problem("archive-missing", "packer"),)),
+        ),
+        "stalled",
+        20,
+        ["archive-missing"],
+    ),
+    (
         "the archive vanished",
         replace(WELL, archive=ArchiveFacts(made=True, present=False)),
         "stalled",
