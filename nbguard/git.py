@@ -80,7 +80,15 @@ def find_git() -> str:
 def git_version(executable: str) -> tuple[int, ...]:
     """For example (2, 39, 5). Raises BadConfiguration."""
     try:
-        answer = subprocess.run([executable, "version"], capture_output=True, text=True, timeout=30, check=True).stdout
+        done = subprocess.run(
+            [executable, "version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+            env=hermetic_environment(os.devnull),
+        )
+        answer = done.stdout
         return tuple(int(part) for part in answer.split()[2].split(".")[:3] if part.isdigit())
     except (OSError, subprocess.SubprocessError, IndexError) as error:
         raise BadConfiguration(f"{executable} does not answer: {error}", hint="reinstall git") from error
