@@ -77,6 +77,7 @@ class Assembly:
             kept=self.recorder.put,
             knows=knowing(open_store(context, spool)),
         )
+        self.first_versions = 0
         self._maintain_now = threading.Event()
         self._woken = threading.Event()
 
@@ -91,6 +92,7 @@ class Assembly:
             self.board.note_error(error, subject="import")
             return
         self.board.clear("import")
+        self.first_versions += report.versions
         if report.versions:
             _log.info("kept %d first versions of %d notebooks", report.versions, report.notebooks)
 
@@ -206,7 +208,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
         doubt=assembly.watcher.request_sweep,
         roots=assembly.watcher.reports,
         problems=assembly.problems,
-        kept=lambda: assembly.saves.kept,
+        kept=lambda: assembly.first_versions + assembly.saves.kept,
         missed_events=lambda: assembly.watcher.missed_events,
         beat=lambda heartbeat: write_heartbeat(context.places.heartbeat, heartbeat),
     )

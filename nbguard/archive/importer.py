@@ -88,7 +88,8 @@ class Importer:
                         committing.blob(version, data)
                         done.append((draft, version))
                 for part in _parts([version for _, version in done]):
-                    commit = committing.commit(part, group[-1][0].observed_at, f"Import {len(part)} versions")
+                    subject = f"Import {len(part)} version{'' if len(part) == 1 else 's'}"
+                    commit = committing.commit(part, group[-1][0].observed_at, subject)
                     commits += [(version, commit) for version in part]
                 if commits:
                     tip = committing.finish(lock_fd=lock_fd)

@@ -106,3 +106,7 @@ def test_a_root_that_goes_is_named_and_comes_back_by_itself(guarded: Guarded) ->
     assert nbguard("list", "--deleted", "--json").json == []
     away.rename(guarded.folder)
     poll(lambda: "root-gone" not in guarded.state()[2], 30, every=0.3)
+
+
+def test_first_versions_are_versions_too(guarded: Guarded) -> None:
+    poll(lambda: "; 1 version kept since then" in nbguard("status").out, 10, every=0.2)
