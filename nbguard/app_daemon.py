@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 # An idle daemon wakes up about once a second in all: its budget is a thousandth of one core, sweeps included.
 _IDLE_SECONDS = 10.0
 _PACK_POLL_SECONDS = 3.0
+# Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
+_COUNT_SECONDS = 60.0
 
 
 class Assembly:
@@ -78,6 +80,7 @@ class Assembly:
             knows=knowing(open_store(context, spool)),
         )
         self.first_versions = 0
+        self._next_count = self.clock.monotonic()
         self._maintain_now = threading.Event()
         self._woken = threading.Event()
 
@@ -124,6 +127,7 @@ class Assembly:
 
     def pack_due(self) -> None:
         """Pack when it is worth it, then see to maintenance."""
+        self._count_others()
         if self.policy.is_due(self.recorder.waiting()):
             try:
                 done = self.packer.pack()
@@ -135,6 +139,13 @@ class Assembly:
         if self._maintain_now.is_set():
             self._maintain_now.clear()
             self._maintain()
+
+    def _count_others(self) -> None:
+        """Learn of drafts that other processes put there; with one of ours waiting, theirs are packed with it."""
+        now = self.clock.monotonic()
+        if now >= self._next_count and self.recorder.waiting().drafts == 0:
+            self._next_count = now + min(_COUNT_SECONDS, self.settings.intervals.pack_seconds)
+            self.recorder.count_spool()
 
     def _maintain(self) -> None:
         if is_due(count_packs(self.packing.archive)):
