@@ -8,15 +8,19 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from nbguard.app import open_store
+from nbguard.cli.context import Context
+from nbguard.errors import NbguardError
 from tests.helpers import REPOSITORY, Answer, poll
 
 # Everything that a user may wait minutes for, in a second or two.
@@ -24,6 +28,7 @@ QUICK = {
     "intervals": {"sweep_seconds": 2.0, "guard_seconds": 1.0, "heartbeat_seconds": 1.0, "poll_seconds": 2.0},
     "limits": {"slow_interval_seconds": 3.0},
 }
+_Answer = TypeVar("_Answer")
 Tables = Mapping[str, Mapping[str, float | int]]
 
 
@@ -201,7 +206,7 @@ class Guarded:
 
     def until_code(self, code: str, seconds: float = 60.0, *, below: Path | None = None) -> dict[str, Any]:
         """Until status names that problem; gives it."""
-        found = poll(lambda: self.problem(code, below), seconds, every=0.2)
+        found = poll(self._now_and_then(lambda: self.problem(code, below)), seconds, every=0.05)
         assert found is not None
         assert found["message"]
         assert found["hint"]
@@ -209,12 +214,42 @@ class Guarded:
 
     def until_no_code(self, code: str, seconds: float = 60.0, *, below: Path | None = None) -> None:
         """Until status does not name that problem (any more)."""
-        poll(lambda: self.problem(code, below) is None, seconds, every=0.2)
+        poll(self._now_and_then(lambda: self.problem(code, below) is None), seconds, every=0.05)
+
+    def _now_and_then(self, ask: Callable[[], _Answer]) -> Callable[[], _Answer | None]:
+        """Ask when the daemon has something else to tell, and once in two seconds: commands cost more than looks."""
+        told: object = None
+        due = 0.0
+
+        def asked() -> _Answer | None:
+            nonlocal told, due
+            news = self.heartbeat().get("problems")
+            if news == told and time.monotonic() < due:
+                return None
+            told, due = news, time.monotonic() + 2.0
+            return ask()
+
+        return asked
 
     def until_kept(self, notebook: Path | str, data: bytes, seconds: float = 20.0) -> None:
-        """Until the newest version of a notebook is these bytes."""
+        """Until the newest version of a notebook (its absolute path) is these bytes."""
         wanted = sha256(data)
-        poll(lambda: [row["sha256"] for row in self.log(notebook)[:1]] == [wanted], seconds, every=0.1)
+        poll(lambda: self.newest(os.fspath(notebook)) == wanted, seconds, every=0.05)
+
+    def newest(self, path: str) -> str | None:
+        """The sha256 of the newest version; what `log` would say first, without a process for every look."""
+        context = Context(home=str(self.home), config=None)
+        try:
+            store = open_store(context)
+            try:
+                store.folder.catch_up()
+                for _, notebook in store.catalog.named(path)[:1]:
+                    return store.catalog.log(notebook)[0].sha256
+            finally:
+                store.catalog.close()
+        except (NbguardError, sqlite3.Error):
+            return None
+        return None
 
     def spooled(self) -> dict[str, dict[str, Any]]:
         """The acknowledged drafts by their ids, read as anybody could: a JSON line, then the bytes."""
@@ -276,15 +311,6 @@ def guarding(
         yield guarded
     finally:
         guarded.close()
-
-
-def inotify_watches(pid: int) -> int:
-    """How many folders a process watches (Linux)."""
-    count = 0
-    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        with contextlib.suppress(OSError):
-            count += entry.read_text().count("inotify wd:")
-    return count
 
 
 def pause_until(moment: float) -> None:

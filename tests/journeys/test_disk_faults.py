@@ -126,7 +126,7 @@ def test_while_the_archives_disk_refuses_saves_are_acknowledged_by_the_spool_alo
     guard, path = split.guard, split.notebook
     poll(lambda: not guard.spooled(), 30)
     with fault(split.archive):
-        data = [notebook_bytes("archive", code, str(number)) for number in range(3)]
+        data = [notebook_bytes("archive", code, str(number)) for number in range(2)]
         for one in data:
             path.write_bytes(one)
             guard.until_kept(path, one)
@@ -144,14 +144,14 @@ def test_while_the_archives_disk_refuses_saves_are_acknowledged_by_the_spool_alo
 
 def test_the_users_own_disk_is_never_filled(tmp_path: Path) -> None:
     """Notebooks, spool and archive on one disk, as for most people; somebody saves far more than fits."""
-    with disk(tmp_path / "disk", "size=48m") as mounted:
+    with disk(tmp_path / "disk", "size=32m") as mounted:
         base = mounted.at
         tables: Tables = {**_TABLES, "limits": {"reserve_percent": 25.0}}
         with guarding(base, base / "work", tables=tables) as guard:
             path = base / "work" / "a.ipynb"
             refused = 0
             for number in range(60):
-                path.write_bytes(notebook_bytes(os.urandom(700_000).hex(), str(number)))
+                path.write_bytes(notebook_bytes(os.urandom(1_200_000).hex(), str(number)))
                 refused += guard.nbguard("snapshot", str(path)).code != 0
                 free = os.statvfs(base)
                 assert free.f_bavail >= 0.2 * free.f_blocks, "what was reserved is the user's"
@@ -160,7 +160,7 @@ def test_the_users_own_disk_is_never_filled(tmp_path: Path) -> None:
             assert refused >= 3, "the fault fired"
             guard.until_code("no-space")
             kept = [row for row in guard.log(path) if row["status"] == "ok"]
-            assert len(kept) >= 5
+            assert len(kept) >= 3
             guard.stop()
 
 

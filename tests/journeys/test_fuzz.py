@@ -259,7 +259,7 @@ class Life(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(
     ("lives", "steps"),
-    [(12, 40), pytest.param(150, 60, marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
+    [(8, 30), pytest.param(150, 60, marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
 )
 def test_every_settled_state_is_kept_whatever_happens_in_whatever_order(
     lives: int, steps: int, caplog: pytest.LogCaptureFixture

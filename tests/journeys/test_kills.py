@@ -91,7 +91,7 @@ def test_no_acknowledged_version_is_lost_by_kills_at_random_moments(tmp_path: Pa
         with Load(root, new) as load:
             for number in range(kills):
                 guard.start(ready=False)
-                _let_run(guard, chance.uniform(0.05, 1.2))
+                _let_run(guard, chance.uniform(0.05, 0.8))
                 if number % 4 == 1:
                     answer = guard.nbguard("snapshot", str(root), "--json")
                     snapshots += answer.code == 0

@@ -18,7 +18,7 @@ from tests.journeys.jupyter_server import JupyterServer, jupyter_server, noteboo
 
 pytestmark = pytest.mark.jupyter
 
-_CHARACTERS = 30_000_000
+_CHARACTERS = 15_000_000
 _TRIES = 6
 
 
