@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from nbguard.archive import aside
 from nbguard.archive.boots import epoch_of
 from nbguard.archive.draft_header import OpenDraft, header_of
 from nbguard.archive.draft_writing import DraftWriting
 from nbguard.clock import Clock
-from nbguard.durable import free_space, fsync_folder, make_private_folder, unlink_quietly, write_all
+from nbguard.durable import free_space, make_private_folder, unlink_quietly, write_all
 from nbguard.errors import Refused, StorageTrouble, storage_trouble
 from nbguard.model import Draft, DraftKind, Moment, Signature, Trigger
 from nbguard.places import check_private
@@ -255,37 +256,15 @@ class Spool:
 
     def set_aside(self, spooled: SpooledDraft) -> None:
         """Move a draft that cannot be packed out of the way of the others; nothing is removed. Raises OSError."""
-        aside = os.path.join(os.path.dirname(spooled.folder), "aside")
-        make_private_folder(aside)
-        try:
-            os.rename(spooled.path, os.path.join(aside, spooled.name))
-        except FileNotFoundError:
-            return
-        fsync_folder(aside)
+        aside.put(spooled.folder, spooled.name)
 
     def aside(self) -> list[str]:
         """Paths of the drafts that could not be packed."""
-        found: list[str] = []
-        for folder in self._new_folders():
-            aside = os.path.join(os.path.dirname(folder), "aside")
-            try:
-                found += [os.path.join(aside, name) for name in sorted(os.listdir(aside))]
-            except OSError:
-                continue
-        return found
-
-    def try_aside_again(self) -> None:
-        """What was set aside gets another chance: the disk may be well again, or nbguard newer."""
-        for path in self.aside():
-            folder, name = os.path.split(path)
-            try:
-                os.rename(path, os.path.join(os.path.dirname(folder), "new", name))
-            except OSError:
-                continue
+        return aside.found(self._new_folders())
 
     def sweep_leftovers(self) -> int:
         """At start: remove half-written files whose writer is dead; returns how many. Never removes from ``new/``."""
-        self.try_aside_again()
+        aside.try_again(self._new_folders())
         removed = 0
         for folder in self._folders:
             tmp = os.path.join(folder, "tmp")
