@@ -17,9 +17,10 @@ from nbguard.archive.pack_file import Base, Kind, PackWriter, drop_pack
 from nbguard.archive.repository import MAIN, Archive
 from nbguard.archive.trailers import Decision, decision_message, subject_of, trailers_of
 from nbguard.archive.trees import Tree
+from nbguard.cat_file import CatFile
 from nbguard.durable import fsync_file, fsync_folder, replace_durably, unlink_quietly
 from nbguard.errors import ArchiveMoved, ArchiveTrouble, NbguardError, storage_trouble
-from nbguard.git import EMAIL, CatFile
+from nbguard.git import EMAIL
 from nbguard.model import Status, Version
 
 _AUTHOR = b"nbguard <%s>" % EMAIL.encode()

@@ -9,8 +9,8 @@ from nbguard.archive.catalog import Catalog
 from nbguard.archive.names import tree_path
 from nbguard.archive.repository import Archive
 from nbguard.archive.spool import Spool
+from nbguard.cat_file import CatFile
 from nbguard.errors import ArchiveTrouble, NothingMatched
-from nbguard.git import CatFile
 from nbguard.model import NotebookEntry, Version
 
 
