@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nbguard.capture.keep import Gone, Keeper, Kept, Refused, Skipped, Unchanged
+from nbguard.capture.keep import LAST_ATTEMPT, Gone, Keeper, Kept, Refused, Skipped, Unchanged
 from nbguard.errors import NothingMatched, PartlyDone
 from nbguard.model import Trigger, Version
+
+# A person waits: a save of a megabyte is over in a moment, one of 66 MB leaves its file torn for most of a second.
+_PAUSES_SECONDS = (0.05, 0.1, 0.25, 0.6, 1.0, 2.0, 4.0)
 
 
 class KeepNow:
     """The Keep port. ``version_of`` finds a version by id, folding what was just kept first.
 
-    A torn file is looked at again for as long as the daemon would (12.5 s), then kept as it is.
+    A torn file is looked at again for 8 s, then kept as it is; one that changes at every look is not.
     """
 
     def __init__(
@@ -24,8 +27,8 @@ class KeepNow:
 
     def __call__(self, path: str, trigger: Trigger) -> Version:
         """Raises NothingMatched (no notebook), PartlyDone (there is one, and it cannot be kept), StorageTrouble."""
-        for attempt in range(10):
-            outcome = self._keeper.keep(path, trigger, attempt=attempt)
+        for pause in (*_PAUSES_SECONDS, None):
+            outcome = self._keeper.keep(path, trigger, attempt=LAST_ATTEMPT if pause is None else 0)
             if isinstance(outcome, Kept):
                 return self._version(outcome.draft.id, path)
             if isinstance(outcome, Unchanged):
@@ -34,7 +37,8 @@ class KeepNow:
                 raise NothingMatched(f"there is no notebook at {path}", hint="name a file, or a folder that holds some")
             if isinstance(outcome, Refused):
                 raise PartlyDone(f"{path} is not kept: {outcome.reason}", code=outcome.code)
-            self._wait(outcome.after_seconds)
+            if pause is not None:
+                self._wait(pause)
         raise PartlyDone(f"{path} is not kept: it does not hold still", hint="try again when it is not being written")
 
     def _version(self, identity: str, path: str) -> Version:
