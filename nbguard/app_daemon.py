@@ -19,7 +19,7 @@ from nbguard.errors import Busy, NbguardError
 from nbguard.heads import Heads
 from nbguard.health.heartbeat import write_heartbeat
 from nbguard.model import Head, Problem
-from nbguard.notebook import measure
+from nbguard.notebook import Remeasuring
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
 from nbguard.processes import boot_id
@@ -55,7 +55,9 @@ class Assembly:
         self.packing = open_store(context, spool)
         self.recording.folder.catch_up()
         self.heads = Heads(_doubting_the_latest(self.recording.catalog))
-        self.recorder = Recorder(folder=self.recording.folder, spool=spool, measure=measure, clock=self.clock)
+        self.recorder = Recorder(
+            folder=self.recording.folder, spool=spool, measure=Remeasuring().measure, clock=self.clock
+        )
         self.packer = Packer(
             archive=self.packing.archive,
             spool=spool,
@@ -164,6 +166,15 @@ class Assembly:
             self.board.note_error(trouble, subject="spool")
         else:
             self.board.clear("spool")
+        if damaged := self._spool.aside():
+            self.board.note(
+                "draft-damaged",
+                f"{len(damaged)} drafts could not be packed; the first: {damaged[0]}",
+                "check the disk, or update nbguard; they are kept, and tried again at the next start",
+                subject="aside",
+            )
+        else:
+            self.board.clear("aside")
         return (*self.board.all(), *self.watcher.problems(), *self.saves.problems())
 
     def wake(self) -> None:

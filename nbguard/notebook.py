@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from nbguard.model import Measure
+
+_MOST_MISSED = 16
 
 
 def looks_complete(data: bytes) -> bool:
@@ -56,6 +59,96 @@ def measure_strictly(data: bytes) -> Measure | None:
     if not isinstance(cells, list):
         return None
     return Measure(len(cells), sum(_source_chars(cell) for cell in cells))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """The text between a cell's braces, and the characters of its source."""
+
+    text: bytes
+    source_chars: int
+
+
+class Remeasuring:
+    """Measures the same notebooks again and again: of a save, only the cells that changed are parsed.
+
+    Jupyter writes every cell's braces on lines of their own. So the text falls into cells without being parsed; if
+    each of them is an object, and what stands around them is one with nothing in ``cells``, then the whole is what
+    measure() would find. Whatever is laid out otherwise is parsed whole. One thread.
+    """
+
+    _HEAD = b'{\n "cells": [\n  {\n'
+    _BETWEEN = b"\n  },\n  {\n"
+    _TAIL = b"\n  }\n ],\n"
+
+    def __init__(self, most_bytes: int = 12_000_000) -> None:
+        self._most_bytes = most_bytes
+        self._held = 0
+        self._known: dict[str, tuple[list[_Cell], bytes]] = {}  # cells and tail; the least recently measured first
+
+    def measure(self, name: str, data: bytes) -> Measure | None:
+        """As measure(); ``name`` says which notebook it is."""
+        old, old_tail = self._known.pop(name, ([], b""))
+        self._held -= _size(old)
+        end = data.rfind(self._TAIL)
+        if end < len(self._HEAD) or not data.startswith(self._HEAD):
+            return measure(data)
+        tail = data[end + len(self._TAIL) :]
+        try:
+            if tail != old_tail and "cells" in _object(b"{" + tail):
+                return measure(data)
+            cells = self._cells(data, end, old)
+        except (ValueError, RecursionError, MemoryError):
+            return measure(data)
+        self._remember(name, cells, tail)
+        return Measure(len(cells), sum(cell.source_chars for cell in cells))
+
+    def _cells(self, data: bytes, end: int, old: list[_Cell]) -> list[_Cell]:
+        """All cells; those that are met again in ``old``, in its order, are not parsed. Raises as _object()."""
+        cells = []
+        at, following, missed = len(self._HEAD), 0, 0
+        while True:
+            ahead = range(following, min(following + 2 + missed, len(old)))
+            known = next((number for number in ahead if self._is_here(old[number].text, data, at, end)), None)
+            if known is not None:
+                cell = old[known]
+                following, missed = known + 1, 0
+            else:
+                stop = data.find(self._BETWEEN, at, end)
+                text = data[at : stop if stop >= 0 else end]
+                cell = _Cell(text, _source_chars(_object(b"{" + text + b"}")))
+                missed = min(missed + 1, _MOST_MISSED)
+            cells.append(cell)
+            at += len(cell.text)
+            if at == end:
+                return cells
+            at += len(self._BETWEEN)
+
+    def _is_here(self, text: bytes, data: bytes, at: int, end: int) -> bool:
+        """Whether the cell at ``at`` is ``text``."""
+        after = at + len(text)
+        return data.startswith(text, at) and (after == end or data.startswith(self._BETWEEN, after, end))
+
+    def _remember(self, name: str, cells: list[_Cell], tail: bytes) -> None:
+        self._known[name] = (cells, tail)
+        self._held += _size(cells)
+        while self._held > self._most_bytes:
+            self._held -= _size(self._known.pop(next(iter(self._known)))[0])
+
+
+def _size(cells: list[_Cell]) -> int:
+    return sum(len(cell.text) for cell in cells)
+
+
+def _object(text: bytes) -> dict[str, object]:
+    """One JSON object with something in it, parsed as deep as it lies in a notebook.
+
+    Raises ValueError, RecursionError.
+    """
+    match json.loads(f"[[{text.decode('utf-8')}]]"):
+        case [[dict(found)]] if found:
+            return found
+    raise ValueError("not one object")
 
 
 def _source_chars(cell: object) -> int:

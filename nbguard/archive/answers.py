@@ -74,7 +74,8 @@ class Answers(CatalogFile):
         """
         # The partial index is in the order of fullness: the first row that is young enough ends the search.
         row = self._row(
-            "SELECT cells, chars FROM versions WHERE notebook = ?1 AND status = 'ok' AND chars IS NOT NULL AND ord < ?2"
+            "SELECT cells, chars FROM versions INDEXED BY versions_fullest"
+            " WHERE notebook = ?1 AND status = 'ok' AND chars IS NOT NULL AND ord < ?2"
             " AND saved_at >= (SELECT saved_at FROM versions WHERE notebook = ?1 AND ord < ?2 AND status = 'ok'"
             "   ORDER BY ord DESC LIMIT 1) - ?3"
             " AND ord >= coalesce("

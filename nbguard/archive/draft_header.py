@@ -133,16 +133,19 @@ class OpenDraft:
 
     def data(self) -> bytes:
         """The notebook's bytes, checked against the header. Raises ArchiveTrouble."""
-        try:
-            self._file.seek(self.offset)
-            data = self._file.read()
-        except OSError as error:
-            raise _unreadable(self.draft.id, error.strerror or "it cannot be read") from error
+        data = self.unchecked()
         if self.draft.sha256 is not None and hashlib.sha256(data).hexdigest() != self.draft.sha256:
             raise ArchiveTrouble(
                 f"draft {self.draft.id} does not hold what was kept", hint="check the disk; see `nbguard doctor`"
             )
         return data
+
+    def unchecked(self) -> bytes:
+        """The bytes that lie there, in one piece. Raises ArchiveTrouble."""
+        try:
+            return os.pread(self._file.fileno(), self.draft.size, self.offset)
+        except OSError as error:
+            raise _unreadable(self.draft.id, error.strerror or "it cannot be read") from error
 
     def chunks(self) -> Iterator[bytes]:
         """The notebook's bytes piece by piece, unchecked. Raises ValueError when they cannot be read."""

@@ -124,7 +124,9 @@ class Maintenance:
         return inodes >= 8 and free > needed + self._reserve.of(total)
 
     def _merge(self, packs: list[Pack], lock_fd: int, *, full: bool) -> None:
-        effort = ("--window=50", "--depth=50", "--no-reuse-delta") if full else (f"--depth={DEEPEST_CHAIN}",)
+        effort = (
+            ("--window=50", "--depth=50", "--no-reuse-delta") if full else ("--window=5", f"--depth={DEEPEST_CHAIN}")
+        )
         said = self._archive.git.work(
             ("pack-objects", "--stdin-packs", "-q", "--delta-base-offset", *effort, os.path.join(self._folder, "pack")),
             data="".join(f"{os.path.basename(pack.path)}\n" for pack in packs).encode("ascii"),

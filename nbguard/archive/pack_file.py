@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from nbguard.archive.deflate import LEVEL, deflate
 from nbguard.archive.delta import make_delta
 from nbguard.durable import fsync_folder, unlink_quietly
 
 # git reads chains up to 4,095; 50 is only what `git repack` makes by default. A batch of 64 saves stays one chain.
 DEEPEST_CHAIN = 100
-_LEVEL = 1
 _WORTHWHILE = 0.6
 _OFS_DELTA = 6
 _LARGE_OFFSET = 1 << 31
@@ -72,9 +72,9 @@ class PackWriter:
             if len(delta) < len(data) * _WORTHWHILE:
                 offset, _, depth = self._rows[base.oid]
                 head = _entry_head(_OFS_DELTA, len(delta)) + _distance(self._offset - offset)
-                self._append(oid, head + zlib.compress(delta, _LEVEL), depth + 1)
+                self._append(oid, head + deflate(delta), depth + 1)
                 return oid
-        self._append(oid, _entry_head(kind, len(data)) + zlib.compress(data, _LEVEL), 0)
+        self._append(oid, _entry_head(kind, len(data)) + deflate(data), 0)
         return oid
 
     def add_stream(self, kind: Kind, size: int, chunks: Iterable[bytes]) -> bytes:
@@ -85,7 +85,7 @@ class PackWriter:
         start, head = self._offset, _entry_head(kind, size)
         digest, squeeze, crc, seen = (
             hashlib.sha1(_object_head(kind, size)),
-            zlib.compressobj(_LEVEL),
+            zlib.compressobj(LEVEL),
             zlib.crc32(head),
             0,
         )

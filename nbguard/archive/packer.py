@@ -265,4 +265,4 @@ def _add_blob(committing: Committing, item: _Item) -> None:
         if version.size > _STREAM_OVER:
             committing.blob_stream(version, opened.chunks())
         else:
-            committing.blob(version, opened.data())
+            committing.blob(version, opened.unchecked())

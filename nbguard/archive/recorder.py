@@ -48,7 +48,7 @@ class Recorder:
     """Put from any thread; step from one."""
 
     def __init__(
-        self, *, folder: Folder, spool: Spool, measure: Callable[[bytes], Measure | None], clock: Clock
+        self, *, folder: Folder, spool: Spool, measure: Callable[[str, bytes], Measure | None], clock: Clock
     ) -> None:
         self._folder = folder
         self._spool = spool
@@ -129,7 +129,9 @@ class Recorder:
             self._folder.catch_up()
             self._behind = False
             return
-        self._folder.add_all([(draft, Reading(None if data is None else self._measure(data))) for draft, data in batch])
+        self._folder.add_all(
+            [(draft, Reading(None if data is None else self._measure(draft.path, data))) for draft, data in batch]
+        )
 
 
 def _at_hand(item: tuple[Draft, bytes | None]) -> bool:

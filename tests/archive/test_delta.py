@@ -73,3 +73,24 @@ def test_a_hundred_thousand_equal_lines_take_no_time() -> None:
     delta = make_delta(old, new)
     assert time.process_time() - began < 2.0
     assert apply_delta(old, delta) == new
+
+
+def test_no_two_states_take_long() -> None:
+    chance = random.Random(1)
+    lines = [b"%x\n" % chance.getrandbits(chance.randrange(40, 600)) for _ in range(20_000)]
+    old = b"".join(lines)
+    chance.shuffle(lines)
+    shuffled = b"".join(lines)
+    for before, after in ((old, shuffled), (b"\n" * 2_000_000, b"x\n" * 1_000_000), (old, chance.randbytes(len(old)))):
+        began = time.process_time()
+        delta = make_delta(before, after)
+        assert time.process_time() - began < 10
+        assert apply_delta(before, delta) == after
+
+
+def test_a_cell_that_moved_far_is_copied() -> None:
+    chance = random.Random(2)
+    cells = [b"".join(b"%x\n" % chance.getrandbits(300) for _ in range(60)) for _ in range(40)]
+    old = b"".join(cells)
+    cells.insert(35, cells.pop(3))
+    assert len(make_delta(old, b"".join(cells))) < 2000

@@ -65,10 +65,11 @@ def test_git_reads_whatever_was_packed(repository: str, blobs: list[bytes]) -> N
     for data in blobs:
         oids.append(pack.add(Kind.BLOB, data, base))
         base = Base(oids[-1], data)
-    path = str(pack.finish())
+    path = pack.finish()
     assert [oid.hex().encode() for oid in oids] == [blob_id(data) for data in blobs]
     assert cat(repository, oids) == blobs
-    git(repository, "verify-pack", path)
+    if path is not None:  # an earlier example may have made the very same pack
+        git(repository, "verify-pack", path)
     fsck(repository)
 
 
