@@ -28,10 +28,12 @@ _Answer = TypeVar("_Answer")
 
 def health_sources(context: Context, bad_configuration: NbguardError | None = None) -> Sources:
     """Where `status` gets its facts from."""
+    unreadable: list[str] = []
     return system_sources(
         context.places,
         context.settings,
-        walk=lambda roots: _notebooks(context, roots),
+        walk=lambda roots: _notebooks(context, roots, unreadable),
+        unreadable=lambda: unreadable,
         heads=lambda: _heads(context),
         spool=lambda: _spool(context),
         bad_configuration=bad_configuration,
@@ -61,10 +63,10 @@ def doctor_patient(context: Context, bad_configuration: NbguardError | None = No
     )
 
 
-def _notebooks(context: Context, roots: Sequence[str]) -> Mapping[str, Signature]:
+def _notebooks(context: Context, roots: Sequence[str], unreadable: list[str]) -> Mapping[str, Signature]:
     from nbguard.watch.walk import walk
 
-    return {path: signature for scope in scopes_of(context, roots) for path, signature in walk(scope)}
+    return {path: signature for scope in scopes_of(context, roots) for path, signature in walk(scope, unreadable)}
 
 
 def _heads(context: Context) -> Sequence[Head]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path())
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(readable=False))
 @dry_run_option
 @json_option
 @click.pass_obj
@@ -113,7 +113,7 @@ def _notebooks(context: Context, paths: tuple[str, ...]) -> tuple[list[str], lis
     for given in paths:
         try:
             found += _notebooks_at(context, given, os.path.normpath(os.path.join(here, given)))
-        except NothingMatched as error:
+        except NbguardError as error:
             failures.append(error)
     return list(dict.fromkeys(found)), failures
 
@@ -128,6 +128,8 @@ def _notebooks_at(context: Context, given: str, path: str) -> list[str]:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise NothingMatched(f"{given}: {reason}", hint=hint) from error
     if stat.S_ISDIR(mode):
+        if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
+            raise PartlyDone(f"{given}: the folder cannot be read", hint="give yourself read and search permission")
         return app.notebooks_in(context, path)
     if not stat.S_ISREG(mode):
         raise NothingMatched(f"{given} is not a file", hint=hint)

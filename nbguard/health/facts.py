@@ -67,7 +67,8 @@ class Facts:
     """Everything the verdict is computed from, seen at ``now`` (UTC).
 
     ``unread`` says why it cannot be told what is durable; ``unprotected`` is empty then. ``bad_configuration`` says why
-    there are no settings although there is a file of them.
+    there are no settings although there is a file of them; ``unreadable`` are folders below roots that hold known
+    notebooks and cannot be read.
     """
 
     now: datetime
@@ -82,6 +83,7 @@ class Facts:
     archive: ArchiveFacts
     unread: Problem | None = None
     bad_configuration: Problem | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,8 @@ from nbguard.settings import Settings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where facts come from. ``walk`` gives the notebooks in scope under the given roots; it must not raise for a
-    root that is gone. ``heads`` and ``spool`` may raise NbguardError, which becomes a fact itself."""
+    root that is gone; ``unreadable`` then names the folders it was kept out of. ``heads`` and ``spool`` may raise
+    NbguardError, which becomes a fact itself."""
 
     places: Places
     settings: Settings | None
@@ -37,6 +38,7 @@ class Sources:
     lock_held: Callable[[], bool]
     digest: Callable[[str], str | None]
     bad_configuration: NbguardError | None = None
+    unreadable: Callable[[], Sequence[str]] = tuple
 
 
 def system_sources(
@@ -47,6 +49,7 @@ def system_sources(
     heads: Callable[[], Sequence[Head]],
     spool: Callable[[], SpoolFacts],
     bad_configuration: NbguardError | None = None,
+    unreadable: Callable[[], Sequence[str]] = tuple,
 ) -> Sources:
     """Sources on this machine; only what other rooms know must be handed in."""
     return Sources(
@@ -62,6 +65,7 @@ def system_sources(
         lock_held=lambda: is_locked(places.daemon_lock),
         digest=digest_file,
         bad_configuration=bad_configuration,
+        unreadable=unreadable,
     )
 
 
@@ -106,6 +110,7 @@ def gather(sources: Sources) -> Facts:
         archive=_archive(sources.places),
         unread=unread,
         bad_configuration=_bad_configuration(sources, now),
+        unreadable=_shut(sources.unreadable(), heads),
     )
 
 
@@ -199,6 +204,11 @@ def _heads(sources: Sources) -> tuple[dict[str, Head], NbguardError | None]:
 def _unread(error: NbguardError, now: datetime) -> Problem:
     message = f"cannot tell which notebooks are protected: {error.message}"
     return Problem(code=error.code, message=message, hint=error.hint or "run `nbguard doctor`", since=now)
+
+
+def _shut(unreadable: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ...]:
+    """Of the folders that cannot be read, those with notebooks we know: somebody's database is no concern of ours."""
+    return tuple(folder for folder in unreadable if any(path.startswith(folder + "/") for path in heads))
 
 
 def _bad_configuration(sources: Sources, now: datetime) -> Problem | None:

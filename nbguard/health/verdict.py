@@ -7,7 +7,7 @@ Each rule below looks at the facts alone and returns findings. ``stalls`` means 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -186,7 +186,12 @@ def _roots(facts: Facts) -> Iterator[Finding]:
             message, hint = f"the folder cannot be read: {root.reason}", "give yourself read permission on it"
         else:
             continue
-        yield Finding(problem=_problem(facts, root.trouble, message, hint, subject=root.path))
+        gap = root.trouble == "root-unreadable"  # what is saved there goes unseen
+        yield Finding(problem=_problem(facts, root.trouble, message, hint, subject=root.path), gap=gap)
+    for folder in facts.unreadable[:MOST_LISTED]:
+        message = "it cannot be read: notebooks in it are not protected"
+        hint = "give yourself read and search permission on it, or ignore it in the configuration"
+        yield Finding(problem=_problem(facts, "unreachable", message, hint, subject=folder), gap=True)
 
 
 def _not_watched(facts: Facts, running: bool) -> Iterator[Finding]:
@@ -258,7 +263,8 @@ def _unique(findings: Iterable[Finding]) -> list[Finding]:
             kept[key] = finding
         else:
             kept[key] = Finding(
-                problem=min(before.problem, finding.problem, key=lambda problem: problem.since),
+                # The daemon's words come last: it knows the reason.
+                problem=replace(finding.problem, since=min(before.problem.since, finding.problem.since)),
                 stalls=before.stalls or finding.stalls,
                 gap=before.gap or finding.gap,
             )

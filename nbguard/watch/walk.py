@@ -9,15 +9,20 @@ from nbguard.model import Signature
 from nbguard.watch.scope import Scope, closed_by_contents
 
 
-def walk(scope: Scope) -> Iterator[tuple[str, Signature]]:
-    """Every notebook in scope with what stat says of it. What cannot be read, or goes meanwhile, is passed over."""
+def walk(scope: Scope, unreadable: list[str] | None = None) -> Iterator[tuple[str, Signature]]:
+    """Every notebook in scope with what stat says of it. What cannot be read, or goes meanwhile, is passed over.
+
+    Folders that permissions keep us out of are added to ``unreadable``.
+    """
     waiting = [scope.root]
     while waiting:
         folder = waiting.pop()
         try:
             with os.scandir(folder) as entries:
                 listed = list(entries)
-        except OSError:
+        except OSError as error:
+            if unreadable is not None and isinstance(error, PermissionError):
+                unreadable.append(folder)
             continue
         inside = closed_by_contents(os.path.basename(folder), {entry.name for entry in listed})
         if inside is True and folder != scope.root:

@@ -176,10 +176,10 @@ class Watcher:
 
     def _missed(self, root: WatchedRoot, missed: int, now: float) -> None:
         self.missed_events += missed
-        _log.warning("%s: a sweep found %d saves that no event told of; events are begun anew", root.path, missed)
+        _log.warning("%s: a sweep found %s that no event told of; events are begun anew", root.path, _saves(missed))
         finding = Finding(
             Repair.REBUILD,
-            f"file events are incomplete: sweeps found {self.missed_events} saves that no event told of",
+            f"file events are incomplete: sweeps found {_saves(self.missed_events)} that no event told of",
             "",
             "a program may write to notebooks through another path or keep them open; sweeps find these saves",
         )
@@ -236,6 +236,10 @@ class Watcher:
             self._leftover(path)
 
 
+def _saves(count: int) -> str:
+    return f"{count} save{'' if count == 1 else 's'}"
+
+
 def _claim(root: WatchedRoot, finding: Finding) -> Claim:
     return Claim(finding.code, root.path, f"{root.path} {finding.message}", finding.hint or "see the log")
 
@@ -255,7 +259,7 @@ def _standing(root: WatchedRoot) -> list[Claim]:
         for mount in root.polled_below
     ]
     claims += [
-        Claim("unreachable", folder, f"{folder} cannot be read: notebooks in it are not protected", _READ_HINT)
+        Claim("unreachable", folder, f"{folder} cannot be read: a notebook in it is not protected", _READ_HINT)
         for folder in root.unreadable[:_NAMED_FOLDERS]
     ]
     return claims

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from nbguard.cli.context import Context
+from nbguard.cli.snapshot_command import _notebooks_at
+from nbguard.errors import PartlyDone
 from tests.helpers import nbguard, notebook_bytes
+from tests.powers import without_root_powers
 
 
 @pytest.fixture
@@ -56,3 +61,13 @@ def test_a_dry_run_names_what_would_be_kept_and_writes_nothing(folder: Path, hom
     rows = json.loads(nbguard("snapshot", "--dry-run", "--json", "a.ipynb", cwd=folder).out)
     assert rows == [{"path": str(folder / "a.ipynb"), "dry_run": True}]
     assert sorted(home.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_read_is_no_wrong_usage(folder: Path) -> None:
+    os.chmod(folder / "empty", 0)
+    try:
+        with without_root_powers(), pytest.raises(PartlyDone) as caught:
+            _notebooks_at(Context(home=None, config=None), "empty", str(folder / "empty"))
+    finally:
+        os.chmod(folder / "empty", 0o700)
+    assert (caught.value.exit_code, caught.value.message) == (3, "empty: the folder cannot be read")

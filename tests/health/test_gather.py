@@ -303,3 +303,11 @@ def test_allowances_follow_the_configured_intervals() -> None:
     usual, quick = allowances(None), allowances(Settings(intervals=Intervals(sweep_seconds=24, heartbeat_seconds=1)))
     assert (usual.heartbeat_seconds, usual.quiet_seconds, usual.stalled_seconds) == (60, 60, 600)
     assert (quick.heartbeat_seconds, quick.quiet_seconds, quick.stalled_seconds) == (6, 6, 60)
+
+
+def test_of_folders_that_cannot_be_read_those_count_that_hold_notebooks_of_ours(scene: Scene) -> None:
+    path = scene.write("mine/a.ipynb")
+    scene.keep(path)
+    mine, theirs = os.path.dirname(path), str(scene.root / "theirs")
+    sources = replace(scene.sources(), unreadable=lambda: [mine, theirs])
+    assert gather(sources).unreadable == (mine,)
