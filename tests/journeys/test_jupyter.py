@@ -63,6 +63,7 @@ def test_a_sixty_megabyte_notebook_saved_twice_is_kept_twice(lab: Lab) -> None:
     assert [row["cells"] for row in rows] == [2, 1]
     assert [row["status"] for row in rows] == ["ok", "ok"]
     assert lab.guard.show(path, "~1") == first
+    assert any("over 20 MB" in note for note in lab.guard.status()["notes"]), "that it is kept less often is said"
     lab.server.delete("big.ipynb")
 
 

@@ -258,6 +258,25 @@ def test_a_folder_made_and_filled_at_once_and_one_moved_in_are_kept(guard: Guard
         guard.until_kept(root / "project" / name, notebook_bytes(name, "again"))
 
 
+def test_a_save_through_a_link_is_a_version_of_the_real_notebook_and_no_link_leads_out(
+    guard: Guarded, tmp_path: Path
+) -> None:
+    folder = Path(guard.roots[0]) / "links"
+    folder.mkdir()
+    real, link, outside = folder / "real.ipynb", folder / "link.ipynb", tmp_path / "outside.ipynb"
+    real.write_bytes(OLD)
+    outside.write_bytes(OLD)
+    link.symlink_to(real)
+    (folder / "out.ipynb").symlink_to(outside)
+    (folder / "around").symlink_to(folder)
+    guard.until_kept(real, OLD)
+    link.write_bytes(NEW)
+    (folder / "out.ipynb").write_bytes(NEW)
+    guard.until_kept(real, NEW)
+    assert link.is_symlink()
+    assert [row["path"] for row in guard.list() if row["path"].startswith((f"{folder}/", str(tmp_path)))] == [str(real)]
+
+
 def test_a_notebook_that_becomes_a_folder_and_a_notebook_again_keeps_its_versions(guard: Guarded) -> None:
     path = Path(guard.roots[0]) / "shape.ipynb"
     path.write_bytes(OLD)
