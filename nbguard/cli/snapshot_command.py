@@ -113,7 +113,7 @@ def _notebooks(context: Context, paths: tuple[str, ...]) -> tuple[list[str], lis
     for given in paths:
         try:
             found += _notebooks_at(context, given, os.path.normpath(os.path.join(here, given)))
-        except NbguardError as error:
+        except (NothingMatched, PartlyDone) as error:
             failures.append(error)
     return list(dict.fromkeys(found)), failures
 

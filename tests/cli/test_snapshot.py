@@ -71,3 +71,12 @@ def test_a_folder_that_cannot_be_read_is_no_wrong_usage(folder: Path) -> None:
     finally:
         os.chmod(folder / "empty", 0o700)
     assert (caught.value.exit_code, caught.value.message) == (3, "empty: the folder cannot be read")
+
+
+def test_a_bad_configuration_is_that_and_not_a_path_that_is_missing(folder: Path) -> None:
+    ours = Path(os.environ["NBGUARD_HOME"])
+    ours.mkdir(mode=0o700)
+    (ours / "config.toml").write_text("schema = 1\nrootz = []\n")
+    answer = nbguard("snapshot", ".", "nothing.ipynb", cwd=folder)
+    assert answer.code == 78
+    assert "not kept" not in answer.talk
