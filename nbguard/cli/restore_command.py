@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ import click
 from nbguard.cli.asking import dry_run_option, find, json_option, library_of, moment
 from nbguard.cli.completion import complete_notebook, complete_when
 from nbguard.cli.context import Context
-from nbguard.cli.output import Bar, path_fields, print_json, print_line, say
+from nbguard.cli.output import Bar, clean, path_fields, print_json, print_line, say
 from nbguard.cli.zone import LOCAL
 from nbguard.errors import PartlyDone, UsageError
 
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 
     from nbguard.recover.everything import GivenBack, NotGivenBack
     from nbguard.recover.restore import Outcome, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Warnings:
+    """What to know of a restore: servers that have the notebook open, an unmounted root, what nbformat objects to."""
+
+    open_in: list[str]
+    root_was_gone: bool
+    complaint: str
 
 
 @click.command()
@@ -67,6 +77,7 @@ def _restore_one(
     from nbguard.clock import SystemClock
     from nbguard.recover.journal import Journal
     from nbguard.recover.restore import plan_restore, restore
+    from nbguard.recover.validity import complaint
 
     chosen = None if when is None else moment(when)
     if in_place and not dry_run:
@@ -75,9 +86,9 @@ def _restore_one(
     found = find(library, notebook)
     roots = context.settings.roots if context.settings else ()
     plan = plan_restore(found, chosen, to=to, in_place=in_place, cwd=os.getcwd(), zone=LOCAL, roots=roots)
-    open_in, root_was_gone = _open_in(plan), not os.path.isdir(plan.version.root)
+    warnings = Warnings(_open_in(plan), not os.path.isdir(plan.version.root), complaint(library.read(plan.version)))
     if dry_run:
-        _report(plan, None, open_in, as_json, root_was_gone=root_was_gone)
+        _report(plan, None, warnings, as_json)
         return
     outcome = restore(
         plan,
@@ -87,7 +98,7 @@ def _restore_one(
         now=SystemClock().now,
         zone=LOCAL,
     )
-    _report(plan, outcome, open_in, as_json, root_was_gone=root_was_gone)
+    _report(plan, outcome, warnings, as_json)
     if outcome.trouble:
         raise PartlyDone(
             f"restored, but the result was not kept as a version: {outcome.trouble}", hint="see `nbguard status`"
@@ -102,7 +113,7 @@ def _open_in(plan: Plan) -> list[str]:
     return servers_with(plan.path, runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))
 
 
-def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bool, *, root_was_gone: bool) -> None:
+def _report(plan: Plan, outcome: Outcome | None, warnings: Warnings, as_json: bool) -> None:
     """``outcome`` is None for a dry run."""
     from nbguard.recover.restore import UNDO
     from nbguard.recover.wording import named, shown
@@ -119,8 +130,9 @@ def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bo
                 "undo": undo,
                 "kept_first": outcome.before.id if outcome and outcome.before else None,
                 "result": outcome.result.id if outcome and outcome.result else None,
-                "open_in": open_in,
-                "root_was_gone": root_was_gone,
+                "open_in": warnings.open_in,
+                "root_was_gone": warnings.root_was_gone,
+                "valid": not warnings.complaint,
                 "dry_run": outcome is None,
             }
         )
@@ -131,9 +143,11 @@ def _report(plan: Plan, outcome: Outcome | None, open_in: list[str], as_json: bo
         say(f"what was there is kept as {named(outcome.before, LOCAL)}")
     if undo and outcome:
         say(f"undo: {undo}")
-    if root_was_gone:
+    if warnings.complaint:
+        say(f"warning: Jupyter may not open it, for nbformat says: {clean(warnings.complaint)}")
+    if warnings.root_was_gone:
         say(f"warning: {shown(plan.version.root)} was not there; if it is a disk that is not mounted, mount it first")
-    for url in open_in:
+    for url in warnings.open_in:
         say(f"warning: it is open in JupyterLab ({url}): choose Revert there, not Overwrite")
 
 
