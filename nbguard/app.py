@@ -228,8 +228,9 @@ def _install_id(context: Context) -> str:
     path = os.path.join(context.places.state, "install-id")
     try:
         with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except FileNotFoundError:
+            if (identity := file.read(200).strip()).isalnum():
+                return identity
+    except (FileNotFoundError, UnicodeDecodeError):
         pass
     identity = os.urandom(8).hex()
     try:

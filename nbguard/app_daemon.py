@@ -37,6 +37,7 @@ _IDLE_SECONDS = 10.0
 _PACK_POLL_SECONDS = 3.0
 # Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
 _COUNT_SECONDS = 60.0
+_LOOK_FOR_UNSEEN_SECONDS = 60.0
 
 
 class Assembly:
@@ -82,6 +83,7 @@ class Assembly:
             knows=knowing(open_store(context, spool)),
         )
         self.first_versions = 0
+        self._look_for_unseen_at: float | None = None
         self._next_count = self.clock.monotonic()
         self._maintain_now = threading.Event()
         self._woken = threading.Event()
@@ -95,7 +97,9 @@ class Assembly:
         except NbguardError as error:
             _log.error("first import: %s", error.message)
             self.board.note_error(error, subject="import")
+            self._look_for_unseen_at = self.clock.monotonic() + _LOOK_FOR_UNSEEN_SECONDS
             return
+        self._look_for_unseen_at = None
         self.board.clear("import")
         self.first_versions += report.versions
         if report.versions:
@@ -129,6 +133,7 @@ class Assembly:
 
     def pack_due(self) -> None:
         """Pack when it is worth it, then see to maintenance."""
+        self._forget_import()
         self._count_others()
         if self.policy.is_due(self.recorder.waiting()):
             try:
@@ -141,6 +146,16 @@ class Assembly:
         if self._maintain_now.is_set():
             self._maintain_now.clear()
             self._maintain()
+
+    def _forget_import(self) -> None:
+        """A first import that failed is no problem any more once the sweeps have kept everything."""
+        due, now = self._look_for_unseen_at, self.clock.monotonic()
+        if due is None or now < due:
+            return
+        self._look_for_unseen_at = now + _LOOK_FOR_UNSEEN_SECONDS
+        if first_import(self._context, self.packing, self.heads).is_done(self.scopes):
+            self._look_for_unseen_at = None
+            self.board.clear("import")
 
     def _count_others(self) -> None:
         """Learn of drafts that other processes put there; with one of ours waiting, theirs are packed with it."""

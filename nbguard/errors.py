@@ -136,10 +136,22 @@ _CODES: Final = {
 }
 
 
+OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""It is the process or the machine that has no more to give: nothing is wrong with the file, nor with its disk."""
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether a disk or a limit is at fault, and not whoever made the call."""
+    return error.errno in OUT_OF_RESOURCES or error.errno == errno.EIO or error.errno in _CODES
+
+
 def storage_trouble(error: OSError, doing: str, *, free_inodes: int | None = None) -> StorageTrouble:
     """Name an OSError met while writing our own files; ENOSPC with no inode left is ``no-inodes``."""
     code = _CODES.get(error.errno or 0, "io-error")
     if code == "no-space" and free_inodes == 0:
         code = "no-inodes"
     where = f" ({error.filename!r})" if error.filename else ""
-    return StorageTrouble(f"{doing}: {error.strerror or error}{where}", hint=_HINTS[code], code=code)
+    hint = _HINTS[code]
+    if error.errno in OUT_OF_RESOURCES:
+        hint = "allow more open files or memory (`ulimit -n`, `ulimit -v`); what could not be kept is retried by itself"
+    return StorageTrouble(f"{doing}: {error.strerror or error}{where}", hint=hint, code=code)

@@ -58,6 +58,10 @@ class FirstImport:
                 self._keep(path, report)
         return report
 
+    def is_done(self, scopes: list[Scope]) -> bool:
+        """Whether every notebook has a version by now; also when a sweep kept what an import could not."""
+        return not self._unseen(scopes, ImportReport())
+
     def _unseen(self, scopes: list[Scope], report: ImportReport) -> list[tuple[str, str]]:
         """(path, root) of every notebook without a head, newest first."""
         unseen: dict[str, tuple[int, str]] = {}

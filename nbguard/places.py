@@ -84,7 +84,9 @@ def _outside_home(places: Places) -> str:
     try:
         with open(places.archive_marker, encoding="ascii") as file:
             archive_id = file.read().strip()[:12]
-    except OSError:
+    except (OSError, ValueError):
+        archive_id = ""
+    if not archive_id.isalnum():  # it becomes a part of a path
         archive_id = "new"
     base = "/var/tmp"
     if not os.path.isdir(base):

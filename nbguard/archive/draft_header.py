@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 import re
+import stat
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 
 from nbguard.clock import from_iso, iso
-from nbguard.errors import ArchiveTrouble
+from nbguard.errors import OUT_OF_RESOURCES, ArchiveTrouble, storage_trouble
 from nbguard.model import Draft, DraftKind, Moment, Signature, Trigger
 
 FORMAT = 1
@@ -102,15 +103,18 @@ def file_name(draft: Draft) -> str:
 class OpenDraft:
     """A draft in the spool: its header, and its bytes.
 
-    Raises FileNotFoundError when it was packed meanwhile, ArchiveTrouble when it is not a whole draft.
+    Raises FileNotFoundError when it was packed meanwhile, ArchiveTrouble when it is not a whole draft,
+    StorageTrouble when this process may open no more files.
     """
 
     def __init__(self, path: str) -> None:
         try:
-            self._file = open(path, "rb")  # noqa: SIM115 - closed by close(); the object is the context manager
+            self._file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - closed by close(), this is the context
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                raise storage_trouble(error, "cannot read the spool") from error  # that says nothing of this draft
             raise _unreadable(path, error.strerror or "it cannot be opened") from error
         try:
             self.draft, self.offset = self._head(path)
@@ -120,8 +124,11 @@ class OpenDraft:
 
     def _head(self, path: str) -> tuple[Draft, int]:
         try:
+            status = os.fstat(self._file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise _unreadable(path, "it is not a file")
+            size = status.st_size
             line = self._file.readline(_LONGEST_HEADER)
-            size = os.fstat(self._file.fileno()).st_size
         except OSError as error:
             raise _unreadable(path, error.strerror or "it cannot be read") from error
         if not line.endswith(b"\n"):
@@ -164,6 +171,11 @@ class OpenDraft:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for whoever writes into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unreadable(path: str, why: str) -> ArchiveTrouble:

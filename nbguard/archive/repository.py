@@ -70,7 +70,7 @@ class Archive:
         try:
             with open(self.places.archive_marker, encoding="ascii") as file:
                 return file.read().strip()
-        except OSError:
+        except (OSError, ValueError):
             return ""
 
     def require(self) -> None:

@@ -15,7 +15,7 @@ import click
 from nbguard import __version__
 from nbguard.cli.context import Context
 from nbguard.cli.output import say
-from nbguard.errors import NbguardError, UsageError
+from nbguard.errors import NbguardError, UsageError, is_of_the_machine, storage_trouble
 from nbguard.processes import refuse_windows
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _run(given: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001 - the one catch-all: a bug is written down and reported as such
-        return _bug(wants_json, given, error)
+        return _unforeseen(wants_json, given, error)
 
 
 def _misused(wants_json: bool, given: list[str], error: click.UsageError) -> int:
@@ -185,6 +185,14 @@ def _bug_log() -> tuple[int, str]:
         return tempfile.mkstemp(prefix="bug-", suffix=".log", dir=state)
     except (OSError, NbguardError):
         return tempfile.mkstemp(prefix="nbguard-bug-", suffix=".log")
+
+
+def _unforeseen(wants_json: bool, given: list[str], error: Exception) -> int:
+    """A full disk or a limit met where nobody expected it is no bug to be reported; all else is."""
+    if not isinstance(error, OSError) or not is_of_the_machine(error):
+        return _bug(wants_json, given, error)
+    trouble = storage_trouble(error, "the machine refused")
+    return _fail(wants_json, trouble.code, trouble.message, trouble.hint, trouble.exit_code)
 
 
 def _bug(wants_json: bool, given: list[str], error: Exception) -> int:

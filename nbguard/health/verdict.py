@@ -37,7 +37,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the facts add up to. ``protected`` counts notebooks whose present bytes are durable."""
+    """What the facts add up to. ``protected`` counts notebooks whose present bytes are durable; none while that cannot
+    be told."""
 
     state: State
     exit_code: int
@@ -69,7 +70,7 @@ def assess(facts: Facts, allowed: Allowances) -> Verdict:
         state=State.STALLED if stalled else State.DEGRADED if found else State.OK,
         exit_code=20 if stalled else 22 if gap else 0,
         running=running,
-        protected=facts.notebooks - len(facts.unprotected),
+        protected=0 if facts.unread is not None else facts.notebooks - len(facts.unprotected),
         oldest_unprotected_seconds=max((each.quiet_seconds for each in facts.unprotected), default=None),
         problems=tuple(finding.problem for finding in found),
     )

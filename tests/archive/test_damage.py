@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from nbguard.archive import draft_header
 from nbguard.archive.maintenance import list_packs
 from nbguard.archive.packer import Packer
-from nbguard.errors import ArchiveTrouble, Busy
+from nbguard.errors import ArchiveTrouble, Busy, StorageTrouble
 from tests.archive.rig import Rig
 from tests.helpers import notebook_bytes
 
@@ -59,7 +61,12 @@ def a_dangling_link(path: Path) -> None:
     path.symlink_to("/nowhere/at/all")
 
 
-HARMS = [cut, flip, of_the_future, headless, emptied, a_folder]
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+HARMS = [cut, flip, of_the_future, headless, emptied, a_folder, a_pipe]
 
 
 @pytest.mark.parametrize("size", [100, 9_000_000], ids=["small", "streamed"])
@@ -83,6 +90,27 @@ def test_one_damaged_draft_is_set_aside_and_the_others_are_packed(tmp_path: Path
     assert rig.answers() == before
     assert rig.git("show", "main:notebooks/n.ipynb") == b"7"
     rig.fsck()
+
+
+def test_a_process_that_may_open_no_more_files_sets_nothing_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path)
+    kept = rig.save("/n.ipynb", b"1")
+    fired: list[str] = []
+
+    def refuse(path: str, flags: int) -> int:
+        fired.append(path)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(draft_header, "_at_once", refuse)
+        with pytest.raises(StorageTrouble, match="Too many open files"):
+            rig.packer.pack()
+    assert fired
+    assert rig.spool.aside() == []
+    rig.packer.pack()
+    assert rig.read(kept.id) == b"1"
 
 
 def test_what_was_set_aside_is_packed_when_it_can_be(tmp_path: Path) -> None:

@@ -291,6 +291,11 @@ def test_these_facts_give_this_verdict(facts: Facts, state: str, exit_code: int,
     )
 
 
+def test_what_cannot_be_told_is_not_counted_as_protected() -> None:
+    assert assess(WELL, ALLOWED).protected == WELL.notebooks > 0
+    assert assess(replace(WELL, unread=problem("archive-damaged"), unprotected=()), ALLOWED).protected == 0
+
+
 @pytest.mark.parametrize("facts", [case[1] for case in CASES], ids=[c[0] for c in CASES])
 def test_every_problem_says_what_to_do(facts: Facts) -> None:
     for each in assess(facts, ALLOWED).problems:
