@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nbguard.capture.keep import LAST_ATTEMPT, Gone, Keeper, Kept, Refused, Skipped, Unchanged
 from nbguard.errors import NothingMatched, PartlyDone
-from nbguard.model import Trigger, Version
+from nbguard.model import Moment, Trigger, Version
 
 # A person waits: a save of a megabyte is over in a moment, one of 66 MB leaves its file torn for most of a second.
 _PAUSES_SECONDS = (0.05, 0.1, 0.25, 0.6, 1.0, 2.0, 4.0)
@@ -24,11 +24,21 @@ class KeepNow:
         self._keeper = keeper
         self._version_of = version_of
         self._wait = wait
+        self._before = keeper.moment()
 
     def __call__(self, path: str, trigger: Trigger) -> Version:
         """Raises NothingMatched (no notebook), PartlyDone (there is one, and it cannot be kept), StorageTrouble."""
+        # What we just wrote may be seen and kept by the daemon before us; to it, it is an echo of ours.
+        moment = self._before if trigger is Trigger.RESTORE else None
+        try:
+            return self._keep(path, trigger, moment)
+        finally:
+            self._before = self._keeper.moment()
+
+    def _keep(self, path: str, trigger: Trigger, moment: Moment | None) -> Version:
         for pause in (*_PAUSES_SECONDS, None):
-            outcome = self._keeper.keep(path, trigger, attempt=LAST_ATTEMPT if pause is None else 0)
+            attempt = LAST_ATTEMPT if pause is None else 0
+            outcome = self._keeper.keep(path, trigger, attempt=attempt, moment=moment)
             if isinstance(outcome, Kept):
                 return self._version(outcome.draft.id, path)
             if isinstance(outcome, Unchanged):

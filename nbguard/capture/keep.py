@@ -110,13 +110,26 @@ class Keeper:
         self._kept = kept
         self._knows = knows
 
-    def keep(self, path: str, trigger: Trigger, *, attempt: int = 0, renamed_from: str | None = None) -> Outcome:
+    def moment(self) -> Moment:
+        """A moment now, in the order of observation."""
+        return self._store.moment()
+
+    def keep(
+        self,
+        path: str,
+        trigger: Trigger,
+        *,
+        attempt: int = 0,
+        renamed_from: str | None = None,
+        moment: Moment | None = None,
+    ) -> Outcome:
         """Keep the present state of ``path`` if it is new. Durable when this returns Kept. Raises StorageTrouble.
 
         ``attempt`` counts the tries before this one; from LAST_ATTEMPT on, bytes that fail the gate are kept too.
-        ``renamed_from`` is a hint, believed when that path is really gone.
+        ``renamed_from`` is a hint, believed when that path is really gone. ``moment`` is from before we wrote the file
+        ourselves: then we are the first to know of these bytes, whoever else saw them too.
         """
-        moment = self._store.moment()
+        moment = moment or self._store.moment()
         head = self._heads.get(path)
         reading = self._read(path, head)
         if isinstance(reading, Same) and head is not None:
