@@ -46,6 +46,8 @@ def _drawings(data: bytes) -> list[tuple[int, int]]:
             continue
         end = data.find(b"\n", at + _LONG_LINE)
         end = end if end >= 0 else len(data)
+        if end - at < _LONG_LINE:
+            break
         if data.find(b" ", at + _KEY, end - _KEY) < 0 and data.find(b",", at + _KEY, end - _KEY) < 0:
             found.append((at, end))
         at = end + 1

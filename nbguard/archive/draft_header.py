@@ -140,19 +140,15 @@ class OpenDraft:
 
     def data(self) -> bytes:
         """The notebook's bytes, checked against the header. Raises ArchiveTrouble."""
-        data = self.unchecked()
+        try:
+            data = os.pread(self._file.fileno(), self.draft.size, self.offset)
+        except OSError as error:
+            raise _unreadable(self.draft.id, error.strerror or "it cannot be read") from error
         if self.draft.sha256 is not None and hashlib.sha256(data).hexdigest() != self.draft.sha256:
             raise ArchiveTrouble(
                 f"draft {self.draft.id} does not hold what was kept", hint="check the disk; see `nbguard doctor`"
             )
         return data
-
-    def unchecked(self) -> bytes:
-        """The bytes that lie there, in one piece. Raises ArchiveTrouble."""
-        try:
-            return os.pread(self._file.fileno(), self.draft.size, self.offset)
-        except OSError as error:
-            raise _unreadable(self.draft.id, error.strerror or "it cannot be read") from error
 
     def chunks(self) -> Iterator[bytes]:
         """The notebook's bytes piece by piece, unchecked. Raises ValueError when they cannot be read."""
@@ -176,6 +172,20 @@ class OpenDraft:
 def _at_once(path: str, flags: int) -> int:
     """Open without waiting for whoever writes into a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def bytes_unchecked(path: str, draft: Draft, offset: int) -> bytes:
+    """What lies in a draft whose header was read before. Raises FileNotFoundError, ArchiveTrouble."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(fd, draft.size, offset)
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error.strerror or "it cannot be read") from error
 
 
 def _unreadable(path: str, why: str) -> ArchiveTrouble:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from nbguard.archive.catalog import Catalog
 from nbguard.archive.catalog_file import CatalogBroken
 from nbguard.archive.committing import Committing
-from nbguard.archive.draft_header import OpenDraft
+from nbguard.archive.draft_header import OpenDraft, bytes_unchecked
 from nbguard.archive.folding import Folder, check_descent, decision_of
 from nbguard.archive.readback import unreadable, verify
 from nbguard.archive.repository import Archive
@@ -261,8 +261,9 @@ def _add_blob(committing: Committing, item: _Item) -> None:
     version = item.record
     if not isinstance(version, Version) or version.sha256 is None:
         return
-    with OpenDraft(item.spooled.path) as opened:
-        if version.size > _STREAM_OVER:
+    if version.size > _STREAM_OVER:
+        with OpenDraft(item.spooled.path) as opened:
             committing.blob_stream(version, opened.chunks())
-        else:
-            committing.blob(version, opened.unchecked())
+    else:
+        offset = item.spooled.size - version.size  # the header was read, and checked to be all that stands before
+        committing.blob(version, bytes_unchecked(item.spooled.path, item.draft, offset))
