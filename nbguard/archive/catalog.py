@@ -15,7 +15,8 @@ from nbguard.archive.rows import ARCHIVED, AS_ARCHIVED, INSERT, microseconds, ro
 from nbguard.archive.trailers import Decision
 from nbguard.model import DraftKind, Measure, Moment, Version
 
-_RESERVED = bytes(16)  # before every moment
+RESERVED = Moment(0, 0, 0)
+"""The head of a path that only reserves it for a lineage: bytes were kept for it that never were its latest state."""
 _SPOOLED = (
     "SELECT {0} FROM versions WHERE commit_id IS NULL UNION ALL SELECT {0} FROM decisions WHERE commit_id IS NULL"
 )
@@ -49,8 +50,8 @@ class Catalog(Answers):
         return self._moment(f"SELECT max(ord) FROM ({_SPOOLED.format('ord')} UNION ALL SELECT ord FROM void)")
 
     def oldest_spooled(self) -> Moment | None:
-        """The first one, of those that record something."""
-        return self._moment(f"SELECT min(ord) FROM ({_SPOOLED.format('ord')})")
+        """The first one."""
+        return self._moment(f"SELECT min(ord) FROM ({_SPOOLED.format('ord')} UNION ALL SELECT ord FROM void)")
 
     def _moment(self, statement: str) -> Moment | None:
         row = self._row(statement)
@@ -209,7 +210,8 @@ class Catalog(Answers):
         if head is None:
             found = self._row("SELECT notebook, id FROM versions WHERE path = ? ORDER BY ord, id LIMIT 1", (path,))
             if found is not None:
-                self._do("INSERT INTO heads VALUES (?, ?, ?, ?, NULL, 'deleted', NULL)", (path, *found, _RESERVED))
+                row = (path, *found, RESERVED.sortable())
+                self._do("INSERT INTO heads VALUES (?, ?, ?, ?, NULL, 'deleted', NULL)", row)
             return
         away = self._row(
             "SELECT 1 FROM versions WHERE renamed_from = ? AND notebook = ? AND tip = 1 AND ord > ? LIMIT 1",

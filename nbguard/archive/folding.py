@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nbguard.archive.catalog import Catalog
+from nbguard.archive.catalog import RESERVED, Catalog
 from nbguard.archive.catalog_file import CatalogBroken
 from nbguard.archive.draft_header import OpenDraft
 from nbguard.archive.repository import Archive
@@ -123,7 +123,8 @@ class Folder:
         left = self.catalog.moved_away(draft.path, draft.moment) if head is None else None
         late = left is not None or (head is not None and head.moment > draft.moment)
         prior = self._prior(draft, head, late=late)
-        if draft.kind is DraftKind.TOMBSTONE and prior is None:
+        was_there = prior is not None and (late or (head is not None and head.moment != RESERVED))
+        if draft.kind is DraftKind.TOMBSTONE and not was_there:
             return None
         if prior is not None and _is_echo(draft, prior):
             return None
@@ -171,7 +172,7 @@ class Folder:
         if draft.renamed_from is None or draft.renamed_from == draft.path:
             return None
         head = self.catalog.head(draft.renamed_from)
-        if head is None or head.moment > draft.moment:
+        if head is None or head.moment > draft.moment or head.moment == RESERVED:
             return None
         return _Origin(head.notebook, head.version, head.sha256)
 
