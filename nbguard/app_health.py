@@ -95,7 +95,7 @@ def _ask_catalog(context: Context, ask: Callable[[Catalog], _Answer]) -> _Answer
 
 
 def _spool(context: Context) -> SpoolFacts:
-    if not os.path.isdir(context.places.spool):
+    if not any(os.path.isdir(place) for place in (context.places.spool, context.places.emergency)):
         return SpoolFacts()  # nor is one made by looking
     summary = spool_of(context).summary()
     oldest = summary.oldest_at

@@ -193,6 +193,8 @@ class Spool:
             try:
                 with os.scandir(folder) as entries:
                     for entry in entries:
+                        if not entry.name.isascii():  # not ours, and no catalog holds such an id
+                            continue
                         try:
                             found.append(SpooledDraft(folder, entry.name, entry.stat(follow_symlinks=False).st_size))
                         except FileNotFoundError:
@@ -209,7 +211,7 @@ class Spool:
         found: list[str] = []
         for folder in self._new_folders():
             try:
-                found += os.listdir(folder)
+                found += filter(str.isascii, os.listdir(folder))
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -90,6 +91,20 @@ def test_one_damaged_draft_is_set_aside_and_the_others_are_packed(tmp_path: Path
     assert rig.answers() == before
     assert rig.git("show", "main:notebooks/n.ipynb") == b"7"
     rig.fsck()
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", "0-é".encode(), b"line\nbreak", b"-", b" "])
+def test_a_stray_file_in_the_spool_stops_nothing(tmp_path: Path, name: bytes) -> None:
+    rig = Rig(tmp_path)
+    Path(os.fsdecode(os.fsencode(new(rig)) + b"/" + name)).write_bytes(b"what is this?")
+    kept = rig.save("/n.ipynb", b"1")
+    assert len(rig.log("/n.ipynb")) == 1
+    with contextlib.suppress(ArchiveTrouble):  # it is named where it looks like a draft
+        rig.packer.pack()
+    assert rig.packer.pack().versions == 0
+    assert rig.git("show", "main:notebooks/n.ipynb") == rig.read(kept.id) == b"1"
+    rig.catalog.discard()
+    assert len(rig.log("/n.ipynb")) == 1
 
 
 def test_a_process_that_may_open_no_more_files_sets_nothing_aside(
