@@ -40,7 +40,8 @@ def cpu(work: str, sources: Sources, rounds: int) -> Result:
         f"(c): git did every {every}th save: {sample.kept} of {sample.size / sample.kept / 1e3:.0f} kB on average, "
         f"all {whole.kept} have {whole.size / whole.kept / 1e3:.0f} kB."
     )
-    result.note("git: only its own processes are counted, not starting them. nbguard: everything from the event on.")
+    result.note("(a), (a'), (c): one save is kept and packed before, so that what is imported once is not counted.")
+    result.note("Both: this process and all its children; git is started with posix_spawn. nbguard: from the event on.")
     return result
 
 

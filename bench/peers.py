@@ -70,6 +70,7 @@ class Git:
     """`git add` and `git commit` in a working tree, with core.fsync=all and nobody's configuration."""
 
     def __init__(self, desk: str, folder: str | None = None) -> None:
+        self._desk = desk
         self.folder = folder or os.path.join(desk, ".git")
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -88,16 +89,24 @@ class Git:
             self._run("config", key, value)
 
     def keep(self, name: str) -> None:
-        self._run("add", "--", name)
-        self._run("commit", "--quiet", "--message=save")
+        self._spawn("add", "--", name)
+        self._spawn("commit", "--quiet", "--message=save")
 
     def keep_all(self) -> None:
         """Everything under the desk in one commit."""
         self._run("add", "-A")
         self._run("commit", "--quiet", "--message=import")
 
+    def _spawn(self, *arguments: str) -> None:
+        """Run git and wait for it, with as little ado as a shell."""
+        quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        pid = os.posix_spawnp("git", ["git", "-C", self._desk, *arguments], self._environment, file_actions=quiet)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status not in (0, 1):  # 1: there was nothing to commit
+            raise RuntimeError(f"git {' '.join(arguments)} ended with {status}")
+
     def _run(self, *arguments: str) -> None:
-        run(["git", *arguments], self._environment, folder=self._environment["GIT_WORK_TREE"])
+        run(["git", *arguments], self._environment, folder=self._desk)
 
 
 class Restic:
