@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from nbguard.archive.trailers import Decision, records_in
@@ -44,6 +45,19 @@ lie in the spool, one file each: the first line is a header, the notebook's byte
 Do not commit here, and do not remove *.lock files while nbguard runs.
 """
 
+# In our configuration file, which no process is needed to read.
+_ID = re.compile(r"^\[nbguard\][^\[]*?^\s*id = ([0-9a-f]{32})$", re.MULTILINE | re.DOTALL)
+
+
+def _furnish(folder: str, identity: str) -> None:
+    """Give a bare repository our configuration and the folders we write to. Raises OSError."""
+    with open(os.path.join(folder, "config"), "a", encoding="utf-8") as file:
+        for key, value in (*ARCHIVE_CONFIGURATION, ("nbguard.format", str(FORMAT)), ("nbguard.id", identity)):
+            section, _, name = key.partition(".")
+            file.write(f"[{section}]\n\t{name} = {value}\n")
+    for part in ("refs/heads", "refs/nbguard", "objects/pack", "objects/info"):
+        make_private_folder(os.path.join(folder, part))
+
 
 class Archive:
     """The archive of this installation."""
@@ -82,13 +96,34 @@ class Archive:
                     hint="mount or bring it back; what was kept since lies in the spool and is not lost",
                 )
             raise NoArchive("there is no archive yet", hint="run `nbguard setup`, or `nbguard run --watch DIR`")
+        if self.was_made() and self._is_another():
+            raise NoArchive(
+                f"{self.folder} is not the archive that was made here",
+                hint="bring that one back; what was kept since lies in the spool and is not lost. To go on with this "
+                f"one instead, remove {self.places.archive_marker}",
+            )
+
+    def _is_another(self) -> bool:
+        """Whether another repository lies where ours was: one of another id, or an empty one that has none.
+
+        A clone of ours has no id, but our history; whether that goes on where we stopped is checked when packing.
+        """
+        wanted = self.identity()
+        try:
+            with open(os.path.join(self.folder, "config"), encoding="utf-8", errors="replace") as file:
+                found = _ID.search(file.read())
+        except OSError:
+            return False
+        if found is None:
+            return self.tip() is None
+        return bool(wanted) and found.group(1) != wanted
 
     def ensure(self) -> bool:
         """Make the archive if none was ever made here; returns whether it did. Raises NoArchive when it vanished."""
         if self.exists():
+            self.require()
             self._check_format()
-            if not self.was_made():
-                self._mark(self._config("nbguard.id") or os.urandom(16).hex())
+            self._take_over()
             return False
         if self.was_made():
             self.require()
@@ -201,12 +236,7 @@ class Archive:
         try:
             make_private_folder(making)
             GitFolder(making).run("init", "--bare", "--quiet", "--initial-branch=main", "--template=", making)
-            with open(os.path.join(making, "config"), "a", encoding="utf-8") as file:
-                for key, value in (*ARCHIVE_CONFIGURATION, ("nbguard.format", str(FORMAT)), ("nbguard.id", identity)):
-                    section, _, name = key.partition(".")
-                    file.write(f"[{section}]\n\t{name} = {value}\n")
-            for folder in ("refs/heads", "refs/nbguard", "objects/pack", "objects/info"):
-                make_private_folder(os.path.join(making, folder))
+            _furnish(making, identity)
             readme = _README.format(format=FORMAT, archive=self.folder).encode("utf-8", "surrogateescape")
             replace_durably(os.path.join(making, "README"), readme)
             for folder, _, names in os.walk(making):
@@ -222,6 +252,18 @@ class Archive:
         fsync_folder(os.path.dirname(self.folder))
         replace_durably(f"{self.folder}.README.txt", readme)
         self._mark(identity)
+
+    def _take_over(self) -> None:
+        """Furnish a clone that was put here (git clones no configuration), and mark what is not marked."""
+        found = self._config("nbguard.id")
+        identity = found or self.identity() or os.urandom(16).hex()
+        try:
+            if not found:
+                _furnish(self.folder, identity)
+            if not self.was_made():
+                self._mark(identity)
+        except OSError as error:
+            raise storage_trouble(error, f"cannot take over the archive {self.folder}") from error
 
     def _mark(self, identity: str) -> None:
         make_private_folder(self.places.state)
