@@ -25,7 +25,7 @@ from tests.helpers import REPOSITORY, Answer, poll
 
 # Everything that a user may wait minutes for, in a second or two.
 QUICK = {
-    "intervals": {"sweep_seconds": 2.0, "guard_seconds": 1.0, "heartbeat_seconds": 1.0, "poll_seconds": 2.0},
+    "intervals": {"sweep_seconds": 2.0, "guard_seconds": 1.0, "heartbeat_seconds": 0.5, "poll_seconds": 2.0},
     "limits": {"slow_interval_seconds": 3.0},
 }
 _Answer = TypeVar("_Answer")

@@ -89,10 +89,16 @@ def _read_only(mounted: Disk) -> Generator[None]:
 
 Fault = Callable[[Disk], contextlib.AbstractContextManager[None]]
 FAULTS: list[tuple[Fault, str]] = [(_full, "no-space"), (_out_of_inodes, "no-inodes"), (_read_only, "read-only")]
-each_fault = pytest.mark.parametrize(("fault", "code"), FAULTS, ids=[code for _, code in FAULTS])
 
 
-@each_fault
+def each_fault(*, later: str) -> pytest.MarkDecorator:
+    """All three; one that is tried on the other disk is left to the long run."""
+    marks = {later: [pytest.mark.long]}
+    cases = [pytest.param(fault, code, id=code, marks=marks.get(code, [])) for fault, code in FAULTS]
+    return pytest.mark.parametrize(("fault", "code"), cases)
+
+
+@each_fault(later="read-only")
 def test_nothing_is_acknowledged_that_the_spools_disk_did_not_take(split: Split, fault: Fault, code: str) -> None:
     guard, path = split.guard, split.notebook
     before = notebook_bytes("before", code)
@@ -119,7 +125,7 @@ def test_nothing_is_acknowledged_that_the_spools_disk_did_not_take(split: Split,
     assert guard.process.poll() is None, "without a restart"
 
 
-@each_fault
+@each_fault(later="no-inodes")
 def test_while_the_archives_disk_refuses_saves_are_acknowledged_by_the_spool_alone(
     split: Split, fault: Fault, code: str
 ) -> None:
