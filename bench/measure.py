@@ -120,14 +120,24 @@ def processor_seconds(pid: int) -> float:
 
 def proportional_memory(pid: int) -> int:
     """PSS of a process and all below it, in bytes."""
-    total = 0
+    total, own = 0, _command_line(pid)
     for one in family(pid):
+        if one != pid and _command_line(one) == own:
+            continue  # on its way to another program: its memory is still its parent's, and would count twice
         try:
             with open(f"/proc/{one}/smaps_rollup", encoding="ascii") as file:
                 total += sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return total
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 class ProcessCounter:

@@ -22,7 +22,7 @@ from nbguard.model import Head, Problem
 from nbguard.notebook import Remeasuring
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
-from nbguard.processes import boot_id
+from nbguard.processes import boot_id, give_back_memory
 from nbguard.saves import wire
 from nbguard.settings import Settings
 
@@ -143,6 +143,8 @@ class Assembly:
             if done.tip is not None:
                 _log.info("packed %d versions, %d bytes", done.versions, done.bytes)
                 self._maintain()
+                if done.versions >= self.policy.drafts:
+                    give_back_memory()  # a full batch leaves tens of megabytes behind
         if self._maintain_now.is_set():
             self._maintain_now.clear()
             self._maintain()
