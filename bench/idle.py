@@ -18,6 +18,7 @@ _NOTEBOOKS = 10_000
 _BURST = 4_000
 _QUIET_SECONDS = 15.0
 _ONE_SAVE_SECONDS = 0.004
+_REST_SECONDS = 30.0
 
 
 def idle(work: str, sources: Sources, seconds: float) -> Result:
@@ -35,8 +36,9 @@ def idle(work: str, sources: Sources, seconds: float) -> Result:
         result.row("idle, of one core", share, "%", at_most=0.1, detail=f"{seconds:.0f} s, sweeps included")
         _memory(result, "idle", running)
         _burst(result, running, home, desk, paths[: sources.count(_BURST, 10)])
+        time.sleep(min(_REST_SECONDS, seconds))
         _memory(result, "after the burst", running)
-    _after_many(result, f"{work}/many", sources)
+    _after_many(result, f"{work}/many", sources, min(_REST_SECONDS, seconds))
     return result
 
 
@@ -99,7 +101,7 @@ def _burst(result: Result, running: DaemonProcess, home: str, desk: str, paths: 
     catalog.close()
 
 
-def _after_many(result: Result, work: str, sources: Sources) -> None:
+def _after_many(result: Result, work: str, sources: Sources, rest_seconds: float) -> None:
     """(c) through a daemon, as fast as it keeps up."""
     most = 0
     with daemon(f"{work}/home", _made(f"{work}/desk")) as running:
@@ -112,6 +114,7 @@ def _after_many(result: Result, work: str, sources: Sources) -> None:
         _until_quiet(running)
         most = max(most, proportional_memory(running.pid))
         spent = processor_seconds(running.pid) - used
+        time.sleep(rest_seconds)
         _memory(result, "after (c)", running)
         result.row("memory (PSS) during (c), at most", most / 1e6, "MB")
         kept = running.heartbeat().get("kept")

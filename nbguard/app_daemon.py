@@ -37,6 +37,7 @@ _IDLE_SECONDS = 10.0
 _PACK_POLL_SECONDS = 3.0
 # Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
 _COUNT_SECONDS = 60.0
+_QUIET_SECONDS = 15.0
 _LOOK_FOR_UNSEEN_SECONDS = 60.0
 
 
@@ -85,6 +86,8 @@ class Assembly:
         self.first_versions = 0
         self._look_for_unseen_at: float | None = None
         self._next_count = self.clock.monotonic()
+        self._kept_before = self._kept_when_given_back = 0
+        self._quiet_since = self.clock.monotonic()
         self._maintain_now = threading.Event()
         self._woken = threading.Event()
 
@@ -143,11 +146,19 @@ class Assembly:
             if done.tip is not None:
                 _log.info("packed %d versions, %d bytes", done.versions, done.bytes)
                 self._maintain()
-                if done.versions >= self.policy.drafts:
-                    give_back_memory()  # a full batch leaves tens of megabytes behind
         if self._maintain_now.is_set():
             self._maintain_now.clear()
             self._maintain()
+        self._give_back_memory()
+
+    def _give_back_memory(self) -> None:
+        """Once many saves were kept and it is quiet: a burst, and packing it, leave tens of megabytes behind."""
+        kept, now = self.saves.kept, self.clock.monotonic()
+        if kept != self._kept_before:
+            self._kept_before, self._quiet_since = kept, now
+        elif kept - self._kept_when_given_back >= self.policy.drafts and now - self._quiet_since >= _QUIET_SECONDS:
+            self._kept_when_given_back = kept
+            give_back_memory()
 
     def _forget_import(self) -> None:
         """A first import that failed is no problem any more once the sweeps have kept everything."""

@@ -9,6 +9,8 @@ from typing import TypeVar
 from nbguard.model import Head
 
 _Key = TypeVar("_Key", str, tuple[int, int])
+_Paths = str | set[str]
+"""One path nearly always, and a set for each would take a third of the memory of all."""
 
 
 class Heads:
@@ -17,8 +19,8 @@ class Heads:
     def __init__(self, heads: Iterable[Head] = ()) -> None:
         self._lock = threading.Lock()
         self._by_path: dict[str, Head] = {}
-        self._by_file: dict[tuple[int, int], set[str]] = {}
-        self._by_sha256: dict[str, set[str]] = {}
+        self._by_file: dict[tuple[int, int], _Paths] = {}
+        self._by_sha256: dict[str, _Paths] = {}
         for head in heads:
             self.put(head)
 
@@ -33,9 +35,9 @@ class Heads:
             self._by_path[head.path] = head
             if head.signature is not None:
                 key = (head.signature.device, head.signature.inode)
-                self._by_file.setdefault(key, set()).add(head.path)
+                _add(self._by_file, key, head.path)
             if head.sha256 is not None:
-                self._by_sha256.setdefault(head.sha256, set()).add(head.path)
+                _add(self._by_sha256, head.sha256, head.path)
 
     def drop(self, path: str) -> None:
         """Forget a path altogether (renamed away)."""
@@ -50,7 +52,7 @@ class Heads:
     def with_file(self, device: int, inode: int) -> list[Head]:
         """Heads last seen as that very file."""
         with self._lock:
-            return [self._by_path[path] for path in self._by_file.get((device, inode), ())]
+            return [self._by_path[path] for path in _in(self._by_file.get((device, inode), ()))]
 
     def with_sha256(self, sha256: str, *, most: int | None = None) -> list[Head]:
         """Heads with these very bytes; none at all when there are more than ``most``."""
@@ -71,9 +73,23 @@ class Heads:
             _discard(self._by_sha256, old.sha256, path)
 
 
-def _discard(index: dict[_Key, set[str]], key: _Key, path: str) -> None:
+def _in(paths: _Paths | tuple[()]) -> Iterable[str]:
+    return (paths,) if isinstance(paths, str) else paths
+
+
+def _add(index: dict[_Key, _Paths], key: _Key, path: str) -> None:
     paths = index.get(key)
-    if paths is not None:
+    if isinstance(paths, set):
+        paths.add(path)
+    else:
+        index[key] = path if paths is None or paths == path else {paths, path}
+
+
+def _discard(index: dict[_Key, _Paths], key: _Key, path: str) -> None:
+    paths = index.get(key)
+    if isinstance(paths, set):
         paths.discard(path)
         if not paths:
             del index[key]
+    elif paths == path:
+        del index[key]

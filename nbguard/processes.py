@@ -31,7 +31,9 @@ def is_alive(pid: int) -> bool:
 def give_back_memory() -> None:
     """Return to the system what was freed: glibc keeps it, in a heap for each thread. Harmless where it does not."""
     import ctypes
+    import gc
 
+    gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):
