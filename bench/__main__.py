@@ -18,6 +18,7 @@ from bench.facts import facts, has
 from bench.idle import idle
 from bench.imports import imports
 from bench.latency import latency
+from bench.measure import touch_memory
 from bench.results import Result, append_json, as_text, report
 from bench.save import save
 from bench.sources import Sources
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     sources = Sources(options.real, options.share)
     os.makedirs(options.work, exist_ok=True)
     known, results, began = facts(options.work), [], time.monotonic()
+    touch_memory(options.touch)
     work = tempfile.mkdtemp(prefix="nbguard-bench-", dir=options.work)
     try:
         for name in names:
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5, help="medians are over so many rounds (5)")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long idleness is watched (300)")
     parser.add_argument("--real", type=Path, metavar="DIR", help="real histories instead of the generator's")
+    parser.add_argument("--touch", type=float, default=8.0, metavar="GB", help="memory touched before (8)")
     parser.add_argument("--share", type=float, default=1.0, help="this share of every count, to try it out (1)")
     parser.add_argument("--work", default="/var/tmp", help="where files are written; a disk, not memory (/var/tmp)")
     parser.add_argument("--out", default="bench-results", help="folder for the JSON lines (bench-results)")

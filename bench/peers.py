@@ -90,7 +90,7 @@ class Git:
 
     def keep(self, name: str) -> None:
         self._spawn("add", "--", name)
-        self._spawn("commit", "--quiet", "--message=save")
+        self._spawn("commit", "--message=save")
 
     def keep_all(self) -> None:
         """Everything under the desk in one commit."""

@@ -17,7 +17,7 @@ from bench.sources import Sources
 from nbguard.capture.keep import Keeper, Kept
 from nbguard.model import Draft, Trigger
 
-_MANY_SAVES = 1000
+_SAVES = 500
 _FOLDER_SAVES = 300
 _NEIGHBOURS = 10_000
 
@@ -40,11 +40,10 @@ class _Ours:
 def save(work: str, sources: Sources, rounds: int) -> Result:
     """(a) and (c), alone and with recorder and packer behind; then in a folder of 10,000 notebooks."""
     result = Result("save", "From the save to durable, in process", "python -m bench save")
-    every = max(1, sources.count(5000, 40) // _MANY_SAVES)
     counter = ProcessCounter()
     modes: dict[str, Saves] = {
-        "a": sources.one,
-        "c": lambda: itertools.islice(sources.many(), 0, None, every),
+        "a": lambda: itertools.islice(sources.one(), 0, None, max(1, sources.count(1000) // _SAVES)),
+        "c": lambda: itertools.islice(sources.many(), 0, None, max(1, sources.count(5000) // _SAVES)),
     }
     for mode, saves in modes.items():
         alone = [_round(f"{work}/{mode}{number}", saves, number, counter) for number in range(rounds)]
@@ -53,7 +52,9 @@ def save(work: str, sources: Sources, rounds: int) -> Result:
     result.row("processes started by all these saves", counter.started, "", at_most=0)
     _full_folder(result, work, sources, rounds)
     result.note("alone: nobody else is at work. behind: recorder and packer run as in the daemon, saves back to back.")
-    result.note(f"(c): every {every}th save. Unchanged saves are not counted. Ratios are medians over rounds.")
+    result.note(
+        f"About {_SAVES} saves of each mode in each round, evenly spread. Unchanged saves are not counted. Ratios are medians over rounds."
+    )
     return result
 
 

@@ -13,7 +13,20 @@ from bench.results import Result, Row, report
 
 def _rows(name: str, folder: Path, *more: str) -> list[str]:
     out = folder / "out"
-    options = ["--rounds", "1", "--share", "0.005", "--seconds", "1", "--work", str(folder / "work"), "--out", str(out)]
+    options = [
+        "--rounds",
+        "1",
+        "--share",
+        "0.005",
+        "--seconds",
+        "1",
+        "--touch",
+        "0",
+        "--work",
+        str(folder / "work"),
+        "--out",
+        str(out),
+    ]
     assert main([name, *options, *more]) == 0
     (line,) = (out / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     found = json.loads(line)
