@@ -53,7 +53,8 @@ def save(work: str, sources: Sources, rounds: int) -> Result:
     _full_folder(result, work, sources, rounds)
     result.note("alone: nobody else is at work. behind: recorder and packer run as in the daemon, saves back to back.")
     result.note(
-        f"About {_SAVES} saves of each mode in each round, evenly spread. Unchanged saves are not counted. Ratios are medians over rounds."
+        f"About {_SAVES} saves of each mode in each round, evenly spread. Unchanged saves are not counted. "
+        "Ratios are medians over rounds."
     )
     return result
 
