@@ -45,6 +45,26 @@ class Places:
     def log_file(self) -> str:
         return os.path.join(self.state, "nbguard.log")
 
+    @property
+    def records(self) -> str:
+        """Executed cells, links and runs that are not in the archive yet: segments of JSON lines."""
+        return os.path.join(self.spool, "records")
+
+    @property
+    def recorded(self) -> str:
+        """Recorded outputs, a file a day; pruned by age and size."""
+        return os.path.join(self.spool, "recorded")
+
+    @property
+    def databases(self) -> str:
+        """Whole copies of history databases."""
+        return os.path.join(self.spool, "databases")
+
+    @property
+    def executed_index(self) -> str:
+        """The index over all records; disposable, as the catalog."""
+        return os.path.join(self.state, "executed.sqlite")
+
     def own_folders(self) -> tuple[str, ...]:
         """Folders that are never watched."""
         return (self.archive, self.spool, self.state, self.emergency, *((self.home,) if self.home else ()))

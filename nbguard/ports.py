@@ -6,7 +6,23 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from nbguard.model import Draft, DraftKind, Head, Moment, NotebookEntry, Signature, Trigger, Version
+from nbguard.model import (
+    Draft,
+    DraftKind,
+    ExecutedCell,
+    Generation,
+    Head,
+    HistorySession,
+    Link,
+    Moment,
+    NotebookEntry,
+    Record,
+    Run,
+    RunOutputs,
+    Signature,
+    Trigger,
+    Version,
+)
 
 
 class DraftStore(Protocol):
@@ -73,6 +89,42 @@ class HeadSource(Protocol):
     """Where the daemon's memory of every path comes from at start."""
 
     def heads(self) -> Sequence[Head]: ...
+
+
+class RecordLog(Protocol):
+    """Where records are kept: append-only, durable, never changed."""
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Keep records, in order; durable when it returns. Raises StorageTrouble (then none of them counts)."""
+
+
+class OutputStore(Protocol):
+    """Where recorded outputs are kept, for a time."""
+
+    def put(self, outputs: Sequence[RunOutputs]) -> None:
+        """Keep outputs; durable when it returns. Raises StorageTrouble."""
+
+    def get(self, run: str) -> str | None:
+        """The JSON text of a run's list of outputs; None when there is none, or it was pruned."""
+
+
+class ExecutedLibrary(Protocol):
+    """Every executed cell that was kept, for reading: record log and archive alike."""
+
+    def generations(self) -> list[Generation]:
+        """Every generation, in the order in which they were first seen."""
+
+    def sessions(self) -> list[HistorySession]:
+        """Every session, oldest first."""
+
+    def cells(self, generation: str, session: int) -> list[ExecutedCell]:
+        """The cells of one session by line; where a line was seen twice with other text, both, as they were seen."""
+
+    def links(self) -> list[Link]:
+        """Every link that counts, oldest first."""
+
+    def runs(self, *, kernel: str | None = None, path: str | None = None) -> list[Run]:
+        """Recorded runs, oldest first: all, or those of one kernel, or of one notebook's path."""
 
 
 ImportDrafts = Callable[[Iterable[tuple[Draft, bytes]], Callable[[list[tuple[Draft, Version]]], None]], int]
