@@ -34,6 +34,7 @@ from nbguard.settings import Limits
 
 RETRY_SECONDS = (0.5, 2.0, 10.0)
 LAST_ATTEMPT = len(RETRY_SECONDS)
+_FRESH_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ class Keeper:
         whole = is_whole(reading)
         if not whole and attempt < LAST_ATTEMPT:
             return Retry(RETRY_SECONDS[attempt], "not a complete notebook yet")
+        if attempt < LAST_ATTEMPT and awaits_newline(reading, self._clock.now()):
+            return Retry(RETRY_SECONDS[0], "its last newline may still come")
         origin = find_origin(self._heads, path, reading, hint=renamed_from, by_sweep=trigger is Trigger.SWEEP)
         lineage = origin.notebook if origin is not None else head.notebook if head is not None else None
         if lineage is None:
@@ -289,6 +292,15 @@ class Keeper:
 def is_whole(reading: Reading) -> bool:
     """The cheap gate: not empty, not cut."""
     return looks_complete(reading.data if reading.data is not None else reading.ends)
+
+
+def awaits_newline(reading: Reading, now: datetime) -> bool:
+    """Whether a writer may be between the notebook and the newline that ends it: it was written just now, and has none.
+
+    nbformat writes the text, then a newline: two writes, and a busy machine may let us read between them.
+    """
+    tail = (reading.data if reading.data is not None else reading.ends)[-1:]
+    return tail not in (b"\n", b"\r") and abs(now.timestamp() - reading.signature.ctime_ns / 1e9) < _FRESH_SECONDS
 
 
 def _remembered(reading: Reading) -> Signature:

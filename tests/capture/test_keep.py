@@ -27,7 +27,7 @@ from nbguard.errors import StorageTrouble
 from nbguard.heads import Heads
 from nbguard.model import Draft, DraftKind, Status, Trigger
 from nbguard.settings import Limits
-from tests.helpers import notebook_bytes
+from tests.helpers import notebook_bytes, poll
 from tests.memory import MemoryStore
 from tests.powers import without_root_powers
 
@@ -394,3 +394,28 @@ def test_a_save_kept_meanwhile_is_not_displaced_by_the_import(desk: Desk) -> Non
     head = desk.heads.get(path)
     assert head is not None
     assert head.version == newer.id
+
+
+def test_a_notebook_read_just_before_its_last_newline_waits_for_it(desk: Desk) -> None:
+    """nbformat writes the text, then a newline: two writes, between which a busy machine lets a reader in."""
+    whole = notebook_bytes("x = 1")
+    assert whole.endswith(b"}\n")
+    path = desk.write("a.ipynb", whole[:-1])
+    assert desk.keep("a.ipynb") == Retry(RETRY_SECONDS[0], "its last newline may still come")
+    with open(path, "ab") as file:
+        file.write(b"\n")
+    outcome = desk.keep("a.ipynb", attempt=1)
+    assert isinstance(outcome, Kept)
+    assert list(desk.store.data.values()) == [whole], "and nothing that nobody saved"
+
+
+def test_a_notebook_that_never_has_a_last_newline_is_kept_once_it_is_quiet(desk: Desk) -> None:
+    desk.write("a.ipynb", notebook_bytes("x = 1").rstrip(b"\n"))
+    outcomes: list[Outcome] = []
+
+    def keep() -> bool:
+        outcomes.append(desk.keep("a.ipynb"))
+        return isinstance(outcomes[-1], Kept)
+
+    poll(keep, 5, every=0.05)
+    assert isinstance(outcomes[0], Retry)
