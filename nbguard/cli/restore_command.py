@@ -19,6 +19,8 @@ from nbguard.errors import PartlyDone, UsageError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from nbguard.errors import NbguardError
+    from nbguard.ports import Library
     from nbguard.recover.everything import GivenBack, NotGivenBack
     from nbguard.recover.restore import Outcome, Plan
 
@@ -158,9 +160,7 @@ def _restore_everything(context: Context, when: str, to: str, *, dry_run: bool, 
     library = library_of(context)
     versions = library.everything_at(instant)
     if not versions:
-        from nbguard.errors import NothingMatched
-
-        raise NothingMatched("no notebook was kept by then", hint="see `nbguard list`")
+        raise _nothing_by_then(library, instant)
     folder = os.path.normpath(os.path.join(os.getcwd(), to))
     if dry_run:
         from nbguard.recover.everything import GivenBack
@@ -181,6 +181,18 @@ def _restore_everything(context: Context, when: str, to: str, *, dry_run: bool, 
             f"{len(failed)} of {len(versions)} notebook{'' if len(versions) == 1 else 's'} could not be given back",
             hint=listed(f"{shown(item.version.path)}: {item.error.message}" for item in failed),
         )
+
+
+def _nothing_by_then(library: Library, instant: datetime) -> NbguardError:
+    from nbguard.errors import NothingMatched
+    from nbguard.recover.wording import local
+
+    entries = library.entries(deleted=False)
+    if not entries:
+        return NothingMatched("no notebook was kept by then", hint="see `nbguard list --deleted`, `nbguard rescue`")
+    first = min(entry.latest.saved_at for entry in entries)
+    hint = f"there are versions from {local(first, LOCAL)} on: `--at today` takes the newest of each notebook"
+    return NothingMatched(f"no notebook was kept by {local(instant, LOCAL)}", hint=hint)
 
 
 def _instant(when: str) -> datetime:
