@@ -48,6 +48,14 @@ class Packing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long recorded outputs are kept, and how many bytes of them. Code is kept for ever."""
+
+    outputs_days: float = 90.0
+    outputs_bytes: int = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a user can set. ``roots`` are absolute; ``ignore`` are gitignore patterns relative to a root."""
 
@@ -58,9 +66,10 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     intervals: Intervals = field(default_factory=Intervals)
     packing: Packing = field(default_factory=Packing)
+    retention: Retention = field(default_factory=Retention)
 
 
-_Numbers = TypeVar("_Numbers", Limits, Intervals, Packing)
+_Numbers = TypeVar("_Numbers", Limits, Intervals, Packing, Retention)
 
 
 def load_settings(path: str) -> Settings | None:
@@ -119,6 +128,7 @@ class _Reader:
             limits=self._numbers(table, "limits", Limits()),
             intervals=self._numbers(table, "intervals", Intervals()),
             packing=self._numbers(table, "packing", Packing()),
+            retention=self._numbers(table, "retention", Retention()),
         )
 
     def _line(self, key: str, section: str) -> str:
@@ -200,7 +210,7 @@ def as_table(settings: Settings) -> dict[str, object]:
     for name in ("archive", "emergency"):
         if (folder := getattr(settings, name)) is not None:
             table[name] = folder
-    for name in ("limits", "intervals", "packing"):
+    for name in ("limits", "intervals", "packing", "retention"):
         numbers = getattr(settings, name)
         table[name] = {item.name: getattr(numbers, item.name) for item in fields(numbers)}
     return table

@@ -1,0 +1,53 @@
+"""The composition root's page for executed cells: where they are kept, and how they are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbguard.app import reserve_of
+from nbguard.clock import SystemClock
+from nbguard.settings import Settings
+
+if TYPE_CHECKING:
+    from nbguard.archive.outputs import RecordedOutputs
+    from nbguard.archive.record_log import RecordSegments
+    from nbguard.cli.context import Context
+
+_LOGS: dict[tuple[str, str], RecordSegments] = {}
+_OUTPUTS: dict[tuple[str, str], RecordedOutputs] = {}
+
+
+def record_log_of(context: Context) -> RecordSegments:
+    """The record log, one for all that this process writes. Raises StorageTrouble."""
+    from nbguard.archive.record_log import RecordSegments
+
+    places, settings = context.places, context.settings or Settings()
+    log = _LOGS.get(where := (places.records, places.emergency))
+    if log is None:
+        log = _LOGS[where] = RecordSegments(
+            places.records,
+            clock=SystemClock(),
+            emergency=places.emergency or None,
+            reserve=reserve_of(settings),
+            most_seconds=settings.intervals.pack_seconds,
+        )
+    log.make()
+    return log
+
+
+def output_store_of(context: Context) -> RecordedOutputs:
+    """Recorded outputs, one store for all that this process writes. Raises StorageTrouble."""
+    from nbguard.archive.outputs import KeepOutputs, RecordedOutputs
+
+    places, settings = context.places, context.settings or Settings()
+    store = _OUTPUTS.get(where := (places.recorded, places.emergency))
+    if store is None:
+        store = _OUTPUTS[where] = RecordedOutputs(
+            places.recorded,
+            clock=SystemClock(),
+            emergency=places.emergency or None,
+            policy=KeepOutputs(days=settings.retention.outputs_days, bytes=settings.retention.outputs_bytes),
+            reserve=reserve_of(settings),
+        )
+    store.make()
+    return store

@@ -1,0 +1,1 @@
+"""Executed cells: noticed, told apart, tied to notebooks, given back."""
