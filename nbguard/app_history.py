@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbguard.app import reserve_of
+from nbguard.app import archive_of, reserve_of
 from nbguard.clock import SystemClock
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
+    from nbguard.archive.executed_library import ExecutedArchive
     from nbguard.archive.outputs import RecordedOutputs
     from nbguard.archive.record_log import RecordSegments
     from nbguard.cli.context import Context
+    from nbguard.ports import Progress
 
 _LOGS: dict[tuple[str, str], RecordSegments] = {}
 _OUTPUTS: dict[tuple[str, str], RecordedOutputs] = {}
@@ -19,6 +21,12 @@ _OUTPUTS: dict[tuple[str, str], RecordedOutputs] = {}
 
 def record_log_of(context: Context) -> RecordSegments:
     """The record log, one for all that this process writes. Raises StorageTrouble."""
+    log = _log_of(context)
+    log.make()
+    return log
+
+
+def _log_of(context: Context) -> RecordSegments:
     from nbguard.archive.record_log import RecordSegments
 
     places, settings = context.places, context.settings or Settings()
@@ -31,7 +39,6 @@ def record_log_of(context: Context) -> RecordSegments:
             reserve=reserve_of(settings),
             most_seconds=settings.intervals.pack_seconds,
         )
-    log.make()
     return log
 
 
@@ -51,3 +58,20 @@ def output_store_of(context: Context) -> RecordedOutputs:
         )
     store.make()
     return store
+
+
+def executed_library(context: Context, progress: Progress | None = None) -> ExecutedArchive:
+    """Every executed cell that was kept, also without an archive; nothing is made where nothing was ever kept.
+
+    Raises ArchiveTrouble, StorageTrouble, Busy.
+    """
+    import os
+
+    from nbguard.archive.executed_library import ExecutedArchive
+
+    archive = archive_of(context)
+    was_used = os.path.isdir(context.places.state) and (archive.exists() or os.path.isdir(context.places.records))
+    path = context.places.executed_index if was_used else ":memory:"
+    library = ExecutedArchive(path=path, archive=archive, log=_log_of(context))
+    library.catch_up(progress)
+    return library

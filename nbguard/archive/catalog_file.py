@@ -38,8 +38,13 @@ class CatalogFile:
     Every method raises CatalogBroken, StorageTrouble (full, read-only, unreadable disk) or Busy, never sqlite3.Error.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self, path: str, *, schema: str = SCHEMA, version: int = SCHEMA_VERSION, name: str = "the catalog"
+    ) -> None:
         self.path = path
+        self._schema = schema
+        self._version = version
+        self._name = name
         self._db = self._open()
         self._file = self._identity()
 
@@ -108,7 +113,7 @@ class CatalogFile:
             return self._in_use(error)
         is_current = self.is_current()
         if is_current and code in _ERRNO:
-            return storage_trouble(OSError(_ERRNO[code], str(error), self.path), "the catalog")
+            return storage_trouble(OSError(_ERRNO[code], str(error), self.path), self._name)
         try:
             if is_current:  # not a database, malformed, of another schema
                 self.discard()
@@ -117,11 +122,11 @@ class CatalogFile:
         except (NbguardError, OSError):
             self._file = None
         return CatalogBroken(
-            f"the catalog {self.path} was broken ({error}) and is built anew", hint="nothing is lost; ask again"
+            f"{self._name} {self.path} was broken ({error}) and is built anew", hint="nothing is lost; ask again"
         )
 
     def _in_use(self, error: sqlite3.Error) -> Busy:
-        return Busy(f"the catalog {self.path} is in use: {error}", hint="try again in a moment")
+        return Busy(f"{self._name} {self.path} is in use: {error}", hint="try again in a moment")
 
     def _open(self) -> sqlite3.Connection:
         make_private_folder(os.path.dirname(self.path))
@@ -134,7 +139,9 @@ class CatalogFile:
                 # Where one process removes it while another makes it, SQLite meets half of the files, once.
                 if attempt == _ATTEMPTS - 1:
                     number = _ERRNO.get(_code(error), errno.EIO)
-                    raise storage_trouble(OSError(number, str(error), self.path), "cannot open the catalog") from error
+                    raise storage_trouble(
+                        OSError(number, str(error), self.path), f"cannot open {self._name}"
+                    ) from error
         raise AssertionError("not reached")
 
     def _open_once(self) -> sqlite3.Connection:
@@ -166,22 +173,21 @@ class CatalogFile:
             if found == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
                 self._create(db)
             # Asked again: another process may have made it between the two questions.
-            return bool(db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION)
+            return bool(db.execute("PRAGMA user_version").fetchone()[0] == self._version)
         except sqlite3.DatabaseError as error:
             if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 return False
             raise
 
-    @staticmethod
-    def _create(db: sqlite3.Connection) -> None:
+    def _create(self, db: sqlite3.Connection) -> None:
         # NORMAL in WAL: a power cut may cost the last rows, never the file; they are found again in spool and archive.
         db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
         db.execute("BEGIN IMMEDIATE")
         try:
-            if db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-                for statement in SCHEMA.split(";"):
+            if db.execute("PRAGMA user_version").fetchone()[0] != self._version:
+                for statement in self._schema.split(";"):
                     db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                db.execute(f"PRAGMA user_version = {self._version}")
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:

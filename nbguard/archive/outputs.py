@@ -163,10 +163,13 @@ class RecordedOutputs:
 
     def _put_in(self, folder: str, data: bytes) -> None:
         today = self._clock.now().astimezone(UTC).date()
+        try:
+            check_room(folder, len(data), self._reserve, is_emergency=folder != self.folder, what="recorded outputs")
+        except OSError as error:
+            raise storage_trouble(error, "cannot keep recorded outputs") from error
         if self._open is not None and not self._open.is_fit(folder, today):
             self._close()
         try:
-            check_room(folder, len(data), self._reserve, is_emergency=folder != self.folder, what="recorded outputs")
             if self._open is None:
                 self._open = _OpenDay(folder, today)
             self._open.append(data)

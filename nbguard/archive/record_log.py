@@ -201,12 +201,15 @@ class RecordSegments:
         return found
 
     def _append_in(self, folder: str, data: bytes) -> None:
+        try:
+            check_room(folder, len(data), self._reserve, is_emergency=folder != self.folder, what="executed cells")
+        except OSError as error:
+            raise storage_trouble(error, "cannot keep executed cells", free_inodes=_free_inodes(folder)) from error
         segment = self._open
         if segment is not None and (segment.folder != folder or self._is_old(segment)):
             self._end()
             segment = None
         try:
-            check_room(folder, len(data), self._reserve, is_emergency=folder != self.folder, what="executed cells")
             if segment is None:
                 segment = self._open = _OpenSegment(folder, self._name(), self._clock.monotonic())
             segment.append(data)

@@ -23,6 +23,7 @@ from nbguard.places import Places
 FORMAT = 1
 MAIN = "refs/heads/main"
 VERIFIED = "refs/nbguard/last-verified"
+RECORDS = "refs/heads/records"
 
 _README = """This folder belongs to nbguard. archive.git is a bare git repository, format {format}: it holds every kept
 version of every notebook, and stock git (2.36 or newer) reads it without nbguard.

@@ -1,0 +1,184 @@
+"""Everything executed that was kept, for reading: the index, caught up with record log and archive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import IO, TypeVar
+
+from nbguard.archive.catalog_file import CatalogBroken
+from nbguard.archive.executed_index import ExecutedIndex
+from nbguard.archive.record_log import SUFFIX, RecordSegments, Segment
+from nbguard.archive.repository import RECORDS, Archive
+from nbguard.errors import ArchiveTrouble, StorageTrouble, storage_trouble
+from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
+from nbguard.ports import Progress
+from nbguard.records import decode_lines
+
+EXECUTED = "executed"
+_MOST_AT_ONCE = 4_000_000
+
+_Answer = TypeVar("_Answer")
+
+
+class ExecutedArchive:
+    """Reads segments and branch ``records``; what :meth:`catch_up` found is what is answered. Use it from one thread.
+
+    Every method raises ArchiveTrouble, StorageTrouble or Busy.
+    """
+
+    def __init__(self, *, path: str, archive: Archive, log: RecordSegments) -> None:
+        self._archive = archive
+        self._log = log
+        self._index = _opened(path)
+
+    def catch_up(self, progress: Progress | None = None) -> None:
+        """Read what was kept since the last time, by whoever."""
+        self._twice(lambda: self._catch_up(progress))
+
+    def generations(self) -> list[Generation]:
+        """Every generation, in the order in which they were first seen."""
+        return self._ask(lambda index: index.generations())
+
+    def sessions(self) -> list[HistorySession]:
+        """Every session, oldest first; also those of which only cells were seen."""
+        return self._ask(lambda index: index.sessions())
+
+    def cells(self, generation: str, session: int) -> list[ExecutedCell]:
+        """The cells of one session by line; where a line was seen twice with other text, both, as they were seen."""
+        return self._ask(lambda index: index.cells(generation, session))
+
+    def links(self) -> list[Link]:
+        """Every link that counts, oldest first."""
+        return self._ask(lambda index: index.links())
+
+    def runs(self, *, kernel: str | None = None, path: str | None = None) -> list[Run]:
+        """Recorded runs, oldest first: all, or those of one kernel, or of one notebook's path."""
+        return self._ask(lambda index: index.runs(kernel=kernel, path=path))
+
+    def unreadable(self) -> int:
+        """How many lines of the log are no records: damaged by a disk, or written by a newer nbguard."""
+        return self._ask(lambda index: index.unreadable())
+
+    def close(self) -> None:
+        self._index.close()
+
+    def _ask(self, question: Callable[[ExecutedIndex], _Answer]) -> _Answer:
+        """A broken index is thrown away while it is asked; a new one has the answer."""
+        try:
+            return question(self._index)
+        except CatalogBroken:
+            self._catch_up(None)
+            return question(self._index)
+
+    def _twice(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except CatalogBroken:
+            step()
+
+    def _catch_up(self, progress: Progress | None) -> None:
+        index = self._index
+        if index.path != ":memory:" and not index.is_current():
+            index.reopen()
+        segments = self._log.segments()  # before the archive is looked at: what is packed meanwhile is found there
+        known = index.read_up_to()
+        new = [segment for segment in segments if segment.size > known.get(segment.name, 0)]
+        tip = self._archive.git.tip(RECORDS) if self._archive.exists() else None
+        if tip is not None and (since := index.tip) not in (None, tip) and not self._archive.contains(str(since), tip):
+            index.clear()  # another branch than the one we know
+            new = segments
+        for done, segment in enumerate(new):
+            if progress is not None:
+                progress(done, len(new))
+            self._read_segment(segment)
+        tip = self._archive.git.tip(RECORDS) if self._archive.exists() else None
+        if tip is not None and tip != index.tip:
+            self._read_archive(index.tip, tip, progress)
+
+    def _read_segment(self, segment: Segment) -> None:
+        try:
+            file = open(segment.path, "rb", opener=_at_once)  # noqa: SIM115 - closed by the with below
+        except FileNotFoundError:
+            return  # packed meanwhile: the archive has it
+        except OSError as error:
+            raise storage_trouble(error, "cannot read executed cells") from error
+        with file:
+            start = self._index.read_up_to_of(segment.name)
+            while data := _whole_lines_at(file, start):
+                self._enter(segment.name, start, data)
+                start += len(data)
+
+    def _read_archive(self, since: str | None, tip: str, progress: Progress | None) -> None:
+        changed = list(self._changed(since, tip))
+        with self._archive.git.cat_file() as objects:
+            for done, (oid, name) in enumerate(changed):
+                if progress is not None:
+                    progress(done, len(changed))
+                data = objects.read(oid)
+                start = self._index.read_up_to_of(name)
+                if start < len(data):
+                    whole = data[start : data.rfind(b"\n") + 1]
+                    if whole:
+                        self._enter(name, start, whole)
+        self._index.begin()
+        self._index.set_tip(tip)
+        self._index.commit()
+
+    def _changed(self, since: str | None, tip: str) -> Iterator[tuple[bytes, str]]:
+        """(blob, name) of every segment that was added, or grew."""
+        if since is None:
+            rows = self._archive.git.lines("ls-tree", "-r", "-z", tip, "--", f"{EXECUTED}/", separator=b"\0")
+            for row in rows:
+                head, _, path = row.partition(b"\t")
+                if path.endswith(SUFFIX.encode()):
+                    yield head.split()[2], os.path.basename(path.decode("utf-8", "replace"))
+            return
+        words = iter(
+            self._archive.git.ask(
+                "diff-tree", "-r", "-z", "--no-renames", "--diff-filter=AMT", since, tip, "--", f"{EXECUTED}/"
+            ).split(b"\0")
+        )
+        for head in words:
+            path = next(words, b"")
+            if head.startswith(b":") and path.endswith(SUFFIX.encode()):
+                yield head.split()[3], os.path.basename(path.decode("utf-8", "replace"))
+
+    def _enter(self, name: str, start: int, data: bytes) -> None:
+        records: list[Record] = []
+        unreadable = 0
+        for found in decode_lines(data):
+            if isinstance(found, ArchiveTrouble):
+                unreadable += 1
+            else:
+                records.append(found)
+        self._index.begin()
+        try:
+            if self._index.read_up_to_of(name) == start:  # else another process was quicker
+                self._index.add(records)
+                self._index.note_read(name, start + len(data), unreadable)
+            self._index.commit()
+        except BaseException:
+            self._index.rollback()
+            raise
+
+
+def _opened(path: str) -> ExecutedIndex:
+    """The index; one in memory where the disk takes none: what was kept must be readable on a full disk too."""
+    try:
+        return ExecutedIndex(path)
+    except (StorageTrouble, OSError):
+        return ExecutedIndex(":memory:")
+
+
+def _whole_lines_at(file: IO[bytes], start: int) -> bytes:
+    """Some whole lines from ``start`` on; a writer may be in the middle of the last one."""
+    file.seek(start)
+    data = file.read(_MOST_AT_ONCE)
+    if not data.endswith(b"\n"):
+        data += file.readline()
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
