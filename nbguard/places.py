@@ -108,20 +108,57 @@ def _outside_home(places: Places) -> str:
         archive_id = ""
     if not archive_id.isalnum():  # it becomes a part of a path
         archive_id = "new"
+    return choose_outside(open_to_all(), f"nbguard-{os.getuid()}-{archive_id}")
+
+
+def open_to_all() -> str:
+    """The folder outside HOME in which everybody may make folders, and that outlives a restart of the machine."""
     base = "/var/tmp"
     if not os.path.isdir(base):
         import tempfile
 
         base = tempfile.gettempdir()
-    return os.path.join(base, f"nbguard-{os.getuid()}-{archive_id}")
+    return base
+
+
+def choose_outside(base: str, name: str) -> str:
+    """The folder of ours called ``name`` in ``base``, where anybody may have made one of that name before us.
+
+    Then it is one called ``name-…`` that is ours already, else such a name that nobody can foresee. Nothing is made.
+    """
+    wanted = os.path.join(base, name)
+    if is_private(wanted, absent=True):
+        return wanted
+    try:
+        others = sorted(found for found in os.listdir(base) if found.startswith(f"{name}-"))
+    except OSError:
+        others = []
+    for other in others:
+        if is_private(os.path.join(base, other)):
+            return os.path.join(base, other)
+    return f"{wanted}-{os.urandom(4).hex()}"
+
+
+def is_private(folder: str, *, absent: bool = False) -> bool:
+    """Whether a folder is ours and nobody else's; ``absent`` is the answer for one that is not there."""
+    try:
+        check_private(folder)
+    except FileNotFoundError:
+        return absent
+    except (OSError, Refused):
+        return False
+    return True
 
 
 def check_private(folder: str) -> None:
     """Refuse a folder of ours that somebody else could have prepared: not ours, a symlink, or open to others."""
     status = os.lstat(folder)
+    kind = status.st_mode & 0o170000
     wrong = (
         "is a symlink"
-        if (status.st_mode & 0o170000) == 0o120000
+        if kind == 0o120000
+        else "is no folder"
+        if kind != 0o040000
         else "belongs to another user"
         if status.st_uid != os.getuid()
         else "can be read by others"
