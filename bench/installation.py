@@ -56,7 +56,7 @@ class Installation:
         """The daemon's keeper, to be called without the settling before it; the recorder hears of it, or ``kept``."""
         parts = self.assembly
         return Keeper(
-            store=app.spool_of(self.context, self.clock),
+            store=parts.spool,
             heads=parts.heads,
             clock=self.clock,
             limits=parts.settings.limits,

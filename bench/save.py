@@ -18,6 +18,7 @@ from nbguard.capture.keep import Keeper, Kept
 from nbguard.model import Draft, Trigger
 
 _SAVES = 500
+_PACKED_EVERY = 64
 _FOLDER_SAVES = 300
 _NEIGHBOURS = 10_000
 
@@ -51,7 +52,10 @@ def save(work: str, sources: Sources, rounds: int) -> Result:
         _report(result, mode, alone, behind)
     result.row("processes started by all these saves", counter.started, "", at_most=0)
     _full_folder(result, work, sources, rounds)
-    result.note("alone: nobody else is at work. behind: recorder and packer run as in the daemon, saves back to back.")
+    result.note(
+        f"Nobody else is at work; packed every {_PACKED_EVERY} saves, between two of them. behind: recorder and packer run "
+        "as in the daemon, saves back to back."
+    )
     result.note(
         f"About {_SAVES} saves of each mode in each round, evenly spread. Unchanged saves are not counted. "
         "Ratios are medians over rounds."
@@ -78,6 +82,8 @@ def _round(work: str, saves: Saves, number: int, counter: ProcessCounter | None)
                         took[peer] = timed(one.keep, name)
                 else:
                     took[peer] = timed(one.keep, name)
+            if counter is not None and place % _PACKED_EVERY == _PACKED_EVERY - 1:
+                installation.assembly.packer.pack()
             if ours.is_new:
                 for peer, seconds in took.items():
                     times[peer].append(seconds)

@@ -50,7 +50,7 @@ class Assembly:
         self.board = ProblemBoard(self.clock)
         self.settings = settings
         self._context = context
-        self._spool = spool = spool_of(context, self.clock)
+        self.spool = spool = spool_of(context, self.clock)
         spool.make()
         spool.sweep_leftovers()
         self.recording = open_store(context, spool)
@@ -190,11 +190,11 @@ class Assembly:
     # -- what is told ----------------------------------------------------------------------------------------------
 
     def problems(self) -> tuple[Problem, ...]:
-        if trouble := self._spool.trouble():  # also when the emergency place takes what the spool does not
+        if trouble := self.spool.trouble():  # also when the emergency place takes what the spool does not
             self.board.note_error(trouble, subject="spool")
         else:
             self.board.clear("spool")
-        if damaged := self._spool.aside():
+        if damaged := self.spool.aside():
             self.board.note(
                 "draft-damaged",
                 f"{len(damaged)} drafts could not be packed; the first: {damaged[0]}",

@@ -11,15 +11,20 @@ from nbguard.model import Draft
 
 
 class DraftWriting:
-    """One draft being written: tmp, fsync, rename, fsync of the folder; nothing is left behind on a failure."""
+    """One draft being written: tmp, fsync, rename, fsync of the folder; nothing is left behind on a failure.
 
-    def __init__(self, folder: str, draft: Draft) -> None:
+    ``free``: the descriptor and the path of a file that is written over instead of a new one in tmp.
+    """
+
+    def __init__(self, folder: str, draft: Draft, free: tuple[int, str] | None = None) -> None:
         self._folder = folder
-        self._temporary = os.path.join(folder, "tmp", f"{os.getpid()}-{draft.id}")
+        self._is_reused = free is not None
+        self.fd, self._temporary = free or (-1, os.path.join(folder, "tmp", f"{os.getpid()}-{draft.id}"))
         self._target: str | None = None
-        self.fd = -1
 
     def __enter__(self) -> DraftWriting:
+        if self._is_reused:
+            return self
         try:
             self.fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -27,7 +32,11 @@ class DraftWriting:
         return self
 
     def acknowledge(self, draft: Draft) -> None:
-        os.fsync(self.fd)
+        if self._is_reused:
+            os.ftruncate(self.fd, os.lseek(self.fd, 0, os.SEEK_CUR))
+            os.fdatasync(self.fd)  # its times may wait for the folder's commit; fsync would make a commit for them
+        else:
+            os.fsync(self.fd)
         new = os.path.join(self._folder, "new")
         self._target = os.path.join(new, file_name(draft))
         os.rename(self._temporary, self._target)

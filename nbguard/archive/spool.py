@@ -18,6 +18,7 @@ from nbguard.archive import aside
 from nbguard.archive.boots import epoch_of
 from nbguard.archive.draft_header import OpenDraft, header_of
 from nbguard.archive.draft_writing import DraftWriting
+from nbguard.archive.reuse import FreeFiles
 from nbguard.clock import Clock
 from nbguard.durable import free_space, make_private_folder, unlink_quietly, write_all
 from nbguard.errors import Refused, StorageTrouble, storage_trouble
@@ -82,6 +83,7 @@ class Spool:
         self._sequence = 0
         self._lock = threading.Lock()
         self._refused: StorageTrouble | None = None
+        self._free = FreeFiles(folder)
         self._folders = [folder] if emergency is None else [folder, os.path.join(emergency, "spool")]
 
     def make(self) -> None:
@@ -141,8 +143,9 @@ class Spool:
         """Make a draft durable: when this returns, it survives a power cut. Raises StorageTrouble."""
 
         def write(folder: str) -> Draft:
-            with DraftWriting(folder, draft) as file:
-                header = header_of(draft) + b"\n"
+            header = header_of(draft) + b"\n"
+            free = self._free.take(len(header) + len(data)) if folder == self.folder else None
+            with DraftWriting(folder, draft, free) as file:
                 written = os.writev(file.fd, (header, data))
                 if written != len(header) + len(data):
                     write_all(file.fd, (header + data)[written:])
@@ -253,8 +256,14 @@ class Spool:
 
     def unlink(self, drafts: Iterable[SpooledDraft]) -> None:
         """Remove drafts that were read back from the archive; only the packer calls this."""
-        for spooled in drafts:
-            unlink_quietly(spooled.path)
+        new = os.path.join(self.folder, "new")
+        packed = list(drafts)
+        try:
+            gone = self._free.give(new, [(one.path, one.size) for one in packed if one.folder == new])
+        except OSError:
+            gone = [one.path for one in packed if one.folder == new]  # what was renamed before is only not used again
+        for path in (*gone, *(one.path for one in packed if one.folder != new)):
+            unlink_quietly(path)
 
     def set_aside(self, spooled: SpooledDraft) -> None:
         """Move a draft that cannot be packed out of the way of the others; nothing is removed. Raises OSError."""
@@ -267,7 +276,7 @@ class Spool:
     def sweep_leftovers(self) -> int:
         """At start: remove half-written files whose writer is dead; returns how many. Never removes from ``new/``."""
         aside.try_again(self._new_folders())
-        removed = 0
+        removed = self._free.sweep()
         for folder in self._folders:
             tmp = os.path.join(folder, "tmp")
             try:
@@ -292,7 +301,7 @@ class Spool:
         first: StorageTrouble | None = None
         for folder in self._folders:
             try:
-                self._check_room(folder, size)
+                self._make_room(folder, size)
                 return write(folder)
             except StorageTrouble as trouble:
                 if first is None:
@@ -301,6 +310,14 @@ class Spool:
                 continue
         assert first is not None
         raise first
+
+    def _make_room(self, folder: str, size: int) -> None:
+        """As _check_room, after giving back what is only held for speed."""
+        try:
+            self._check_room(folder, size)
+        except StorageTrouble:
+            self._free.empty()
+            self._check_room(folder, size)
 
     def _check_room(self, folder: str, size: int) -> None:
         """Raises StorageTrouble when a draft of that size would leave too little to the user."""
