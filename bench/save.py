@@ -53,8 +53,8 @@ def save(work: str, sources: Sources, rounds: int) -> Result:
     result.row("processes started by all these saves", counter.started, "", at_most=0)
     _full_folder(result, work, sources, rounds)
     result.note(
-        f"Nobody else is at work; packed every {_PACKED_EVERY} saves, between two of them. behind: recorder and packer run "
-        "as in the daemon, saves back to back."
+        f"Nobody else is at work; packed every {_PACKED_EVERY} saves, between two of them. "
+        "behind: recorder and packer run as in the daemon, saves back to back."
     )
     result.note(
         f"About {_SAVES} saves of each mode in each round, evenly spread. Unchanged saves are not counted. "
