@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbguard.app import first_import, knowing, open_store, reserve_of, scopes_of, spool_of
+from nbguard.app_history import output_store_of, record_log_of, record_packer_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
 from nbguard.archive.recorder import PackPolicy, Recorder
@@ -68,6 +69,9 @@ class Assembly:
             batch_bytes=settings.packing.bytes,
             reserve=reserve_of(settings),
         )
+        self.record_log = record_log_of(context)
+        self.record_packer = record_packer_of(context)
+        self.outputs = output_store_of(context)
         self.maintenance = Maintenance(self.packing.archive)
         self.policy = PackPolicy(
             drafts=settings.packing.drafts, bytes=settings.packing.bytes, seconds=settings.intervals.pack_seconds
@@ -85,7 +89,7 @@ class Assembly:
         )
         self.first_versions = 0
         self._look_for_unseen_at: float | None = None
-        self._next_count = self.clock.monotonic()
+        self._next_count = self._next_records = self.clock.monotonic()
         self._kept_before = self._kept_when_given_back = 0
         self._quiet_since = self.clock.monotonic()
         self._maintain_now = threading.Event()
@@ -115,6 +119,7 @@ class Assembly:
         self.saves.drain(wait_seconds=15.0)
         self.recorder.drain()
         self.packer.pack()
+        self.record_packer.pack()
         return self.problems()
 
     # -- workers ---------------------------------------------------------------------------------------------------
@@ -138,6 +143,17 @@ class Assembly:
         """Pack when it is worth it, then see to maintenance."""
         self._forget_import()
         self._count_others()
+        try:
+            self._pack_versions()
+        finally:
+            self._pack_records()
+        if self._maintain_now.is_set():
+            self._maintain_now.clear()
+            self.outputs.prune()
+            self._maintain()
+        self._give_back_memory()
+
+    def _pack_versions(self) -> None:
         if self.policy.is_due(self.recorder.waiting()):
             try:
                 done = self.packer.pack()
@@ -146,10 +162,17 @@ class Assembly:
             if done.tip is not None:
                 _log.info("packed %d versions, %d bytes", done.versions, done.bytes)
                 self._maintain()
-        if self._maintain_now.is_set():
-            self._maintain_now.clear()
+
+    def _pack_records(self) -> None:
+        self.record_log.tend()
+        now = self.clock.monotonic()
+        if now < self._next_records:
+            return
+        self._next_records = now + min(_COUNT_SECONDS, self.settings.intervals.pack_seconds)
+        if self.record_packer.is_due():
+            done = self.record_packer.pack()
+            _log.info("packed %d segments of executed cells, %d bytes", done.segments, done.bytes)
             self._maintain()
-        self._give_back_memory()
 
     def _give_back_memory(self) -> None:
         """Once many saves were kept and it is quiet: a burst, and packing it, leave tens of megabytes behind."""
@@ -194,6 +217,10 @@ class Assembly:
             self.board.note_error(trouble, subject="spool")
         else:
             self.board.clear("spool")
+        if trouble := self.record_log.trouble():
+            self.board.note_error(trouble, subject="records")
+        else:
+            self.board.clear("records")
         if damaged := self.spool.aside():
             self.board.note(
                 "draft-damaged",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nbguard.archive.executed_library import ExecutedArchive
     from nbguard.archive.outputs import RecordedOutputs
     from nbguard.archive.record_log import RecordSegments
+    from nbguard.archive.record_packing import RecordPacker
     from nbguard.cli.context import Context
     from nbguard.ports import Progress
 
@@ -40,6 +41,20 @@ def _log_of(context: Context) -> RecordSegments:
             most_seconds=settings.intervals.pack_seconds,
         )
     return log
+
+
+def record_packer_of(context: Context) -> RecordPacker:
+    """What brings the record log into the archive."""
+    from nbguard.archive.record_packing import RecordPacker
+
+    settings = context.settings or Settings()
+    return RecordPacker(
+        archive=archive_of(context),
+        log=record_log_of(context),
+        clock=SystemClock(),
+        reserve=reserve_of(settings),
+        seconds=settings.intervals.pack_seconds,
+    )
 
 
 def output_store_of(context: Context) -> RecordedOutputs:

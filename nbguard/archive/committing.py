@@ -125,7 +125,7 @@ class Committing:
         if status != 0:
             if self._archive.tip() != self._tip and pack is not None:
                 drop_pack(pack)  # nobody refers to it, and every attempt would leave one more
-            raise self._refusal(status, said)
+            raise refusal(self._archive, MAIN, status, said)
         path = os.path.join(self._archive.folder, MAIN)
         if os.path.exists(path):
             fsync_file(path)
@@ -154,22 +154,6 @@ class Committing:
         if version.status is not Status.DELETED:
             self._tree.put(tree_path(version.path).encode("utf-8").split(b"/"), self._blobs[version.id])
 
-    def _refusal(self, status: int, said: str) -> NbguardError:
-        if "but expected" in said or "reference already exists" in said:
-            return _moved(said[-300:])
-        for phrase, number in _DISK_PHRASES:
-            if phrase in said:
-                return storage_trouble(OSError(number, phrase, self._archive.folder), "cannot move main")
-        try:  # git does not always say why it could not write; the disk tells us
-            replace_durably(os.path.join(self._archive.folder, os.path.dirname(MAIN), ".nbguard-try"), b"?")
-            unlink_quietly(os.path.join(self._archive.folder, os.path.dirname(MAIN), ".nbguard-try"))
-        except OSError as error:
-            return storage_trouble(error, "cannot move main")
-        return ArchiveTrouble(
-            f"git update-ref ended with {status}: {said[-600:] or 'nothing said'}",
-            hint="see `nbguard doctor`; drafts stay in the spool",
-        )
-
     def _read(self, name: str) -> bytes:
         if self._objects is None:
             self._objects = self._archive.git.cat_file()
@@ -186,6 +170,26 @@ class Committing:
         if self._objects is not None:
             self._objects.close()
             self._objects = None
+
+
+def refusal(archive: Archive, ref: str, status: int, said: str) -> NbguardError:
+    """What it means that git would not move a branch."""
+    branch = os.path.basename(ref)
+    if "but expected" in said or "reference already exists" in said:
+        return _moved(said[-300:], branch)
+    for phrase, number in _DISK_PHRASES:
+        if phrase in said:
+            return storage_trouble(OSError(number, phrase, archive.folder), f"cannot move {branch}")
+    attempt = os.path.join(archive.folder, os.path.dirname(ref), ".nbguard-try")
+    try:  # git does not always say why it could not write; the disk tells us
+        replace_durably(attempt, b"?")
+        unlink_quietly(attempt)
+    except OSError as error:
+        return storage_trouble(error, f"cannot move {branch}")
+    return ArchiveTrouble(
+        f"git update-ref ended with {status}: {said[-600:] or 'nothing said'}",
+        hint="see `nbguard doctor`; drafts stay in the spool",
+    )
 
 
 def _is_latest(record: Version | Decision) -> bool:
@@ -209,9 +213,9 @@ def _unsound(version: Version, why: str) -> ArchiveTrouble:
     )
 
 
-def _moved(how: str) -> ArchiveMoved:
+def _moved(how: str, branch: str = "main") -> ArchiveMoved:
     return ArchiveMoved(
-        f"main was moved by someone else while a batch was packed: {how}",
+        f"{branch} was moved by someone else while a batch was packed: {how}",
         hint="nothing was unlinked; find out who writes to the archive",
     )
 

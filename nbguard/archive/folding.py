@@ -287,12 +287,13 @@ def _is_echo(draft: Draft, prior: _Origin) -> bool:
     )
 
 
-def check_descent(archive: Archive, known: str | None, tip: str | None) -> None:
-    """Raises ArchiveMoved when what we packed last is no longer part of main."""
+def check_descent(archive: Archive, known: str | None, tip: str | None, branch: str = "main") -> None:
+    """Raises ArchiveMoved when what we packed last is no longer part of that branch."""
     if known is None or known == tip:
         return
     if tip is None or not archive.contains(known, tip):
         raise ArchiveMoved(
-            f"main was moved by someone else: {known[:12]}, which nbguard wrote, is not in {(tip or 'nothing')[:12]}",
-            hint=f"bring it back: git -C {archive.folder} update-ref refs/heads/main {known}",
+            f"{branch} was moved by someone else: {known[:12]}, which nbguard wrote, is not in "
+            f"{(tip or 'nothing')[:12]}",
+            hint=f"bring it back: git -C {archive.folder} update-ref refs/heads/{branch} {known}",
         )

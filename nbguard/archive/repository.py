@@ -24,6 +24,7 @@ FORMAT = 1
 MAIN = "refs/heads/main"
 VERIFIED = "refs/nbguard/last-verified"
 RECORDS = "refs/heads/records"
+RECORDS_VERIFIED = "refs/nbguard/records-verified"
 
 _README = """This folder belongs to nbguard. archive.git is a bare git repository, format {format}: it holds every kept
 version of every notebook, and stock git (2.36 or newer) reads it without nbguard.
@@ -42,6 +43,10 @@ A notebook that was deleted: find its last commit, and take the version before i
 Characters in names that git or some file system refuses are written as %XX. Versions of the last minutes may still
 lie in the spool, one file each: the first line is a header, the notebook's bytes follow it
     tail -n +2 spool/new/FILE > eda.ipynb
+
+Executed cells are on branch records, one JSON object a line, in a file for each stretch of time
+    git -C {archive} ls-tree -r --name-only records
+    git -C {archive} show records:executed/2026/11/21/FILE
 
 Do not commit here, and do not remove *.lock files while nbguard runs.
 """
@@ -143,12 +148,12 @@ class Archive:
         """The last tip whose versions were all read back."""
         return self.git.tip(VERIFIED)
 
-    def settle(self, tip: str) -> None:
-        """Make it durable that main names ``tip``, where a crash or a disk error left that open. Raises OSError.
+    def settle(self, tip: str, ref: str = MAIN) -> None:
+        """Make it durable that a branch names ``tip``, where a crash or a disk error left that open. Raises OSError.
 
         A new file, since an error of fsync is told once and then forgotten; put in place as git does, by its lock.
         """
-        path = os.path.join(self.folder, MAIN)
+        path = os.path.join(self.folder, ref)
         fd = os.open(f"{path}.lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -156,22 +161,22 @@ class Archive:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            if self.tip() == tip:
+            if self.git.tip(ref) == tip:
                 os.rename(f"{path}.lock", path)
         finally:
             unlink_quietly(f"{path}.lock")
         fsync_folder(os.path.dirname(path))
 
-    def note_verified(self, tip: str) -> None:
-        """All versions up to ``tip`` were read back. Only under the lock. Raises OSError."""
-        replace_durably(os.path.join(self.folder, VERIFIED), tip.encode("ascii") + b"\n")
+    def note_verified(self, tip: str, verified: str = VERIFIED) -> None:
+        """All that was packed up to ``tip`` was read back. Only under the lock. Raises OSError."""
+        replace_durably(os.path.join(self.folder, verified), tip.encode("ascii") + b"\n")
 
-    def readable_tip(self, known: str | None) -> str | None:
-        """What readers follow: main; but when main was moved off what is verified, that, since it holds more.
+    def readable_tip(self, known: str | None, *, ref: str = MAIN, verified_ref: str = VERIFIED) -> str | None:
+        """What readers follow: a branch; but when it was moved off what is verified, that, since it holds more.
 
         ``known`` is a tip that was found in order before. Raises ArchiveTrouble.
         """
-        tip, verified = self.tip(), self.verified_tip()
+        tip, verified = self.git.tip(ref), self.git.tip(verified_ref)
         if verified is None or (tip is not None and tip in (verified, known)):
             return tip
         if tip is not None and self.contains(verified, tip):

@@ -26,6 +26,17 @@ class Tree:
         self._children: dict[bytes, bytes | Tree] | None = None if oid else {}
         self._written: Base | None = None
 
+    def get(self, parts: list[bytes]) -> bytes | None:
+        """The blob at a path; None when there is none."""
+        folder = self
+        for part in parts[:-1]:
+            child = folder._load().get(part)
+            if not isinstance(child, Tree):
+                return None
+            folder = child
+        found = folder._load().get(parts[-1])
+        return found[-20:] if isinstance(found, bytes) else None
+
     def put(self, parts: list[bytes], blob: bytes) -> None:
         """Put a blob at a path; a file in the way of a folder gives way, as does a folder in the way of a file."""
         folder = self
