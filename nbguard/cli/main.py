@@ -34,6 +34,7 @@ COMMANDS = {
     "diff": "Compare two versions, cell by cell.",
     "restore": "Bring back a version.",
     "undo": "Reverse the last restore in place.",
+    "package": "Make a recovery package that opens without nbguard.",
     "accept": "Yes, this notebook was meant to be emptied.",
     "pin": "Never prune this version.",
     "status": "What is protected, how fresh, what is wrong.",

@@ -1,0 +1,169 @@
+"""`nbguard package`: everything that was kept, in one zip that opens without nbguard."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from nbguard.cli.asking import find, json_option, moment, working_folder
+from nbguard.cli.completion import complete_notebook, complete_when
+from nbguard.cli.context import Context
+from nbguard.cli.output import Bar, path_fields, print_json, print_line, say, size
+from nbguard.cli.zone import LOCAL
+from nbguard.errors import NoArchive, NothingMatched, PartlyDone, UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nbguard.package.contents import Chosen, Missing, PackageReport
+    from nbguard.ports import Library
+    from nbguard.recover.when import When
+
+
+@click.command()
+@click.argument("notebooks", metavar="[NOTEBOOK]...", nargs=-1, shell_complete=complete_notebook)
+@click.option("--all", "everything", is_flag=True, help="Also what belongs to no notebook, and history databases.")
+@click.option("--at", "when", metavar="WHEN", shell_complete=complete_when, help="As it was then.")
+@click.option("-o", "target", metavar="FILE.zip", type=click.Path(), help="Write there; nothing is ever overwritten.")
+@json_option
+@click.pass_obj
+def command(
+    context: Context,
+    *,
+    notebooks: tuple[str, ...],
+    everything: bool,
+    when: str | None,
+    target: str | None,
+    as_json: bool,
+) -> None:
+    """Make a recovery package: one zip that a person can open without nbguard.
+
+    Without NOTEBOOK: every notebook. A selection holds only its own versions and the sessions that belong to it.
+    Exit codes: 0 done, 1 no such notebook, or FILE.zip is there already, 3 made, but some of it could not be read (it
+    says what), 10 the archive has vanished (what is left is packed).
+    """
+    if everything and notebooks:
+        raise UsageError("--all takes no notebooks", hint="nbguard package --all, or nbguard package NOTEBOOK")
+    from nbguard import app_package
+    from nbguard.clock import SystemClock
+    from nbguard.package.aside import refuse_existing
+    from nbguard.package.contents import Order
+
+    chosen_when = None if when is None else moment(when)
+    path = _target(target, SystemClock().now())
+    refuse_existing(path)
+    vanished = _make_archive(context)
+    bar = Bar("packing")
+    try:
+        store, missing = app_package.package_store(context, bar)
+        parts = app_package.parts_of(store)
+        order = Order(
+            notebooks=_chosen(parts.library, notebooks, chosen_when),
+            everything=everything,
+            at=_instant(chosen_when),
+            known_missing=missing,
+        )
+        if vanished is not None and not order.notebooks:
+            raise vanished
+        report = app_package.build_package(parts, order, path, bar)
+    finally:
+        bar.clear()
+    _report(report, as_json)
+    if vanished is not None:
+        raise NoArchive(f"{vanished.message}; what is left of it is in the package", hint=vanished.hint)
+    if report.missing:
+        from nbguard.recover.wording import listed, shown
+
+        raise PartlyDone(
+            f"packed, but {len(report.missing)} thing{'' if len(report.missing) == 1 else 's'} could not be read",
+            hint=listed(shown(_named(item)) for item in report.missing),
+        )
+
+
+def _make_archive(context: Context) -> NoArchive | None:
+    """The archive is made if none was ever made here; why it is not there any more, if that is so."""
+    from nbguard import app
+
+    try:
+        app.ensure_archive(context)
+    except NoArchive as error:
+        return error
+    return None
+
+
+def _target(given: str | None, now: datetime) -> str:
+    name = given or f"nbguard-package-{now:%Y%m%dT%H%M%SZ}.zip"
+    return os.path.normpath(os.path.join(working_folder(), name))
+
+
+def _chosen(library: Library, notebooks: tuple[str, ...], when: When | None) -> tuple[Chosen, ...]:
+    """What goes in, each lineage once. Raises NothingMatched, Ambiguous."""
+    from nbguard.package.contents import Chosen
+    from nbguard.recover.choose import pick
+
+    if notebooks:
+        found = [find(library, notebook) for notebook in notebooks]
+        picked = [(each, None if when is None else pick(each.versions, when, LOCAL)) for each in found]
+        named = [
+            Chosen(
+                path=each.path if version is None else version.path,
+                notebook=each.notebook,
+                newest=version.id if version is not None else None,
+                versions=len(each.versions),
+            )
+            for each, version in picked
+        ]
+        return tuple({chosen.notebook: chosen for chosen in named}.values())
+    from nbguard.app_package import everything_in
+
+    every = everything_in(library)
+    if when is None:
+        return every
+    then = []
+    for chosen in every:
+        try:
+            version = pick(library.log(chosen.notebook), when, LOCAL)
+        except NothingMatched:
+            continue  # it was not there yet
+        then.append(Chosen(path=version.path, notebook=chosen.notebook, newest=version.id, versions=chosen.versions))
+    return tuple(then)
+
+
+def _instant(when: When | None) -> datetime | None:
+    from nbguard.recover.when import Until
+
+    return when.instant if isinstance(when, Until) else None
+
+
+def _report(report: PackageReport, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                **path_fields(report.written_to, "written_to"),
+                "members": report.members,
+                "bytes": report.bytes,
+                "notebooks": report.notebooks,
+                "versions": report.versions,
+                "sessions": report.sessions,
+                "missing": [_missing_fields(item) for item in report.missing],
+                "sha256": report.sha256,
+            }
+        )
+        return
+    print_line(report.written_to)
+    counts = f"{report.notebooks} notebooks, {report.versions} versions, {report.sessions} sessions"
+    say(f"{counts} in {size(report.bytes)}, read back and checked")
+    say("it is not encrypted: mind where you send it")
+
+
+def _missing_fields(missing: Missing) -> dict[str, object]:
+    from nbguard.package.manifest import missing_row
+
+    return missing_row(missing)
+
+
+def _named(missing: Missing) -> str:
+    whose = f" of {missing.path}" if missing.path is not None else ""
+    return f"{missing.what} {(missing.id or '')[:10]}{whose}: {missing.reason}"

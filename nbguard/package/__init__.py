@@ -1,0 +1,1 @@
+"""Package: everything that was kept, in one zip that a person can open without nbguard."""

@@ -1,0 +1,66 @@
+"""What a package is made of and what is said of it afterwards: frozen nouns of this room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One file of a package. ``source`` says where its bytes come from, ``original_path`` the path they had."""
+
+    path: str
+    time: datetime
+    size: int
+    sha256: str
+    source: str
+    original_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Something that could not be put in: ``what`` it is, and why; whose ``path``, ``id`` and ``time``, if any."""
+
+    what: str
+    reason: str
+    path: str | None = None
+    id: str | None = None
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """One notebook that goes in: its path (as of then), its lineage, and the version (id) up to which; None: all.
+
+    ``versions`` is about how many there are, for the progress bar.
+    """
+
+    path: str
+    notebook: str
+    newest: str | None = None
+    versions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be packed: ``everything``, or only what belongs to the notebooks; ``at`` (UTC) leaves out the rest."""
+
+    notebooks: tuple[Chosen, ...]
+    everything: bool
+    at: datetime | None = None
+    known_missing: tuple[Missing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageReport:
+    """What was made. ``versions`` counts those whose bytes are in it, ``bytes`` is the zip's size."""
+
+    written_to: str
+    members: int
+    bytes: int
+    notebooks: int
+    versions: int
+    sessions: int
+    sha256: str
+    missing: tuple[Missing, ...]

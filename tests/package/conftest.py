@@ -1,0 +1,89 @@
+"""Packages made from a library in memory, and restore.py run as a stranger would: a bare Python, no site, no path."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nbguard.app_package import everything_in
+from nbguard.archive.names import escape_component, fast_import_path, tree_path
+from nbguard.archive.trailers import subject_of, trailers_of
+from nbguard.package import restore
+from nbguard.package.build import Parts, build
+from nbguard.package.contents import Chosen, Order, PackageReport
+from tests.library import MemoryLibrary
+
+MADE_AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@dataclass
+class Packing:
+    """A library in memory, and packages of it in ``folder``."""
+
+    folder: Path
+    library: MemoryLibrary = field(default_factory=MemoryLibrary)
+
+    def parts(self) -> Parts:
+        return Parts(
+            library=self.library,
+            read=lambda version: iter([self.library.read(version)]),
+            escape=escape_component,
+            tree_path=lambda path: fast_import_path(tree_path(path)),
+            message_of=lambda version: f"{subject_of(version)}\n\n{trailers_of(version)}",
+            now=lambda: MADE_AT,
+        )
+
+    def order(self, *paths: str, at: datetime | None = None) -> Order:
+        """Of these paths; of everything without any."""
+        if not paths:
+            return Order(notebooks=everything_in(self.library), everything=True, at=at)
+        chosen = [Chosen(path=path, notebook=self.library.named(path)[0][1]) for path in paths]
+        return Order(notebooks=tuple(chosen), everything=False, at=at)
+
+    def build(self, *paths: str, name: str = "p.zip", at: datetime | None = None) -> PackageReport:
+        target = str(self.folder / name)
+        return build(self.parts(), self.order(*paths, at=at), target, lambda done, total: None)
+
+
+@pytest.fixture
+def packing(tmp_path: Path) -> Packing:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return Packing(folder)
+
+
+def manifest_of(package: str | Path) -> Any:
+    """MANIFEST.json of a zip."""
+    with zipfile.ZipFile(package) as opened:
+        return json.loads(opened.read("MANIFEST.json"))
+
+
+@dataclass(frozen=True)
+class Said:
+    """What restore.py said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_restore(*arguments: str | Path, script: str | Path | None = None, cwd: Path | None = None) -> Said:
+    """restore.py (or ``script``) in a bare interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(script or restore.__file__), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+        env={},
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
