@@ -108,11 +108,13 @@ class Remeasuring:
         cells = []
         at, following, missed = len(self._HEAD), 0, 0
         while True:
-            ahead = range(following, min(following + 2 + missed, len(old)))
-            known = next((number for number in ahead if self._is_here(old[number].text, data, at, end)), None)
-            if known is not None:
-                cell = old[known]
-                following, missed = known + 1, 0
+            known = following
+            for cell in old[following : following + 2 + missed]:
+                after = at + len(cell.text)
+                if data.startswith(cell.text, at) and (after == end or data.startswith(self._BETWEEN, after, end)):
+                    following, missed = known + 1, 0
+                    break
+                known += 1
             else:
                 stop = data.find(self._BETWEEN, at, end)
                 text = data[at : stop if stop >= 0 else end]
@@ -123,11 +125,6 @@ class Remeasuring:
             if at == end:
                 return cells
             at += len(self._BETWEEN)
-
-    def _is_here(self, text: bytes, data: bytes, at: int, end: int) -> bool:
-        """Whether the cell at ``at`` is ``text``."""
-        after = at + len(text)
-        return data.startswith(text, at) and (after == end or data.startswith(self._BETWEEN, after, end))
 
     def _remember(self, name: str, cells: list[_Cell], tail: bytes) -> None:
         self._known[name] = (cells, tail)
