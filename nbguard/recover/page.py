@@ -7,14 +7,10 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from html import escape
 
+from nbguard.inert import POLICY, safe
 from nbguard.recover.cells import Cell, Output
-from nbguard.recover.render import cell_label, others, plain, readable, title
+from nbguard.recover.render import cell_label, others, readable, title
 
-# The page may show its own style and data: images, and nothing else: no script, no frame, no form, no connection.
-POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'; script-src 'none'; connect-src 'none'; frame-src 'none'; object-src 'none'"
-)
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
 pre{font:13px/1.45 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere;margin:.3rem 0;padding:.6rem}
@@ -56,11 +52,6 @@ def as_html(data: bytes, *, name: str, subtitle: str) -> str:
 </body>
 </html>
 """
-
-
-def safe(text: str) -> str:
-    """Text as HTML text: escaped, without terminal escapes; a lone surrogate becomes a replacement character."""
-    return escape(plain(text).encode("utf-8", "replace").decode("utf-8"), quote=True)
 
 
 def data_image(mime: str, value: str) -> str | None:

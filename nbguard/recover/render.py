@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from nbguard.errors import NothingMatched
+from nbguard.inert import plain
 from nbguard.recover.cells import Cell, Cells, Output, read_cells
 
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])|\x9b[0-?]*[ -/]*[@-~]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _MAGIC = re.compile(r"\s*(%|!)|.*\?\s*$")
 
 
@@ -51,11 +50,6 @@ def as_md(data: bytes) -> str:
         else:
             parts.append(cell.source.rstrip("\n"))
     return "\n\n".join(parts) + ("\n" if parts else "")
-
-
-def plain(text: str) -> str:
-    """Text without colours and other terminal escapes; a carriage return ends a line."""
-    return _CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def others(output: Output) -> str:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbguard.errors import NothingMatched
+from nbguard.inert import plain
 from nbguard.recover.page import as_html, data_image
-from nbguard.recover.render import as_md, as_py, plain
+from nbguard.recover.render import as_md, as_py
 
 PNG = b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 16).decode()
 HOSTILE = [
