@@ -56,6 +56,17 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """The flight recorder: ``exclude`` are gitignore patterns relative to a root, caps are in bytes."""
+
+    enabled: bool = True
+    other_kernels: bool = False
+    exclude: tuple[str, ...] = ()
+    output_bytes: int = 8_000_000
+    day_bytes: int = 250_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a user can set. ``roots`` are absolute; ``ignore`` are gitignore patterns relative to a root."""
 
@@ -67,9 +78,10 @@ class Settings:
     intervals: Intervals = field(default_factory=Intervals)
     packing: Packing = field(default_factory=Packing)
     retention: Retention = field(default_factory=Retention)
+    recorder: Recording = field(default_factory=Recording)
 
 
-_Numbers = TypeVar("_Numbers", Limits, Intervals, Packing, Retention)
+_Numbers = TypeVar("_Numbers", Limits, Intervals, Packing, Retention, Recording)
 
 
 def load_settings(path: str) -> Settings | None:
@@ -122,13 +134,14 @@ class _Reader:
             raise self._wrong("schema", f"is {table['schema']!r}, this nbguard reads {SCHEMA}")
         return Settings(
             roots=tuple(dict.fromkeys(self._folder(item) for item in self._strings(table, "roots"))),
-            ignore=self._patterns(table),
+            ignore=self._patterns(table, "ignore"),
             archive=self._optional_folder(table, "archive"),
             emergency=self._optional_folder(table, "emergency"),
             limits=self._numbers(table, "limits", Limits()),
             intervals=self._numbers(table, "intervals", Intervals()),
             packing=self._numbers(table, "packing", Packing()),
             retention=self._numbers(table, "retention", Retention()),
+            recorder=self._recorder(table),
         )
 
     def _line(self, key: str, section: str) -> str:
@@ -157,21 +170,40 @@ class _Reader:
                 hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(known))}"
                 raise self._wrong(key, "is not a known key", hint, section)
 
-    def _strings(self, table: dict[str, object], key: str) -> tuple[str, ...]:
+    def _strings(self, table: dict[str, object], key: str, section: str = "") -> tuple[str, ...]:
         value = table.get(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise self._wrong(key, "must be a list of strings", f'for example: {key} = ["~/work"]')
+            raise self._wrong(key, "must be a list of strings", f'for example: {key} = ["~/work"]', section)
         return tuple(str(item) for item in value)
 
-    def _patterns(self, table: dict[str, object]) -> tuple[str, ...]:
-        patterns = self._strings(table, "ignore")
+    def _recorder(self, table: dict[str, object]) -> Recording:
+        value = table.get("recorder", {})
+        if not isinstance(value, dict):
+            raise self._wrong("recorder", "must be a table: [recorder]")
+        rest = dict(value)
+        switches = {}
+        for name in ("enabled", "other_kernels"):
+            if not isinstance(found := rest.pop(name, getattr(Recording(), name)), bool):
+                raise self._wrong(name, "must be true or false", section="recorder")
+            switches[name] = found
+        exclude = self._patterns(rest, "exclude", "recorder")
+        rest.pop("exclude", None)
+        known = {item.name for item in fields(Recording)}
+        self._only(rest, known, "recorder")
+        numbers = self._numbers({"recorder": rest}, "recorder", Recording())
+        return replace(numbers, exclude=exclude, **switches)
+
+    def _patterns(self, table: dict[str, object], key: str, section: str = "") -> tuple[str, ...]:
+        patterns = self._strings(table, key, section)
         if patterns:
             import pathspec
 
             try:
                 pathspec.GitIgnoreSpec.from_lines(patterns)
             except ValueError as error:
-                raise self._wrong("ignore", f"has a bad pattern: {error}", "patterns are as in .gitignore") from error
+                raise self._wrong(
+                    key, f"has a bad pattern: {error}", "patterns are as in .gitignore", section
+                ) from error
         return patterns
 
     def _folder(self, value: str) -> str:
@@ -210,9 +242,9 @@ def as_table(settings: Settings) -> dict[str, object]:
     for name in ("archive", "emergency"):
         if (folder := getattr(settings, name)) is not None:
             table[name] = folder
-    for name in ("limits", "intervals", "packing", "retention"):
-        numbers = getattr(settings, name)
-        table[name] = {item.name: getattr(numbers, item.name) for item in fields(numbers)}
+    for name in ("limits", "intervals", "packing", "retention", "recorder"):
+        values = {item.name: getattr(getattr(settings, name), item.name) for item in fields(getattr(settings, name))}
+        table[name] = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     return table
 
 
@@ -221,12 +253,18 @@ def as_toml(settings: Settings) -> str:
     top, tables = [], []
     for name, value in as_table(settings).items():
         if isinstance(value, dict):
-            tables += ["", f"[{name}]", *(f"{key} = {number!r}" for key, number in value.items())]
-        elif isinstance(value, list):
-            top.append(f"{name} = [{', '.join(_quoted(item) for item in value)}]")
+            tables += ["", f"[{name}]", *(f"{key} = {_as_value(item)}" for key, item in value.items())]
         else:
-            top.append(f"{name} = {_quoted(value) if isinstance(value, str) else value}")
+            top.append(f"{name} = {_as_value(value)}")
     return "\n".join([*top, *tables]) + "\n"
+
+
+def _as_value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_quoted(item) for item in value)}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _quoted(value) if isinstance(value, str) else repr(value)
 
 
 def with_roots(raw: bytes, path: str, added: tuple[str, ...]) -> bytes:
@@ -257,6 +295,28 @@ def with_roots(raw: bytes, path: str, added: tuple[str, ...]) -> bytes:
     if after_all != replace(before, roots=after_all.roots) or set(after_all.roots) != {*before.roots, *new}:
         raise BadConfiguration(f"{path}: cannot add folders to it safely", hint=hint)
     return result
+
+
+def without_recorder(raw: bytes, path: str) -> bytes:
+    """A configuration's bytes with the recorder switched off, where nothing is said of it yet.
+
+    Raises BadConfiguration when something is: then it is for its owner to change.
+    """
+    before = parse_settings(raw, path)
+    changed = raw.rstrip() + b"\n\n[recorder]\nenabled = false\n"
+    hint = "set `enabled = false` under [recorder] by hand"
+    try:
+        after = parse_settings(changed, path)
+    except BadConfiguration as error:
+        raise BadConfiguration(f"{path}: the recorder cannot be switched off in it", hint=hint) from error
+    if after != replace(before, recorder=replace(before.recorder, enabled=False)):
+        raise BadConfiguration(f"{path}: the recorder cannot be switched off in it safely", hint=hint)
+    return changed
+
+
+def says_of_recorder(raw: bytes) -> bool:
+    """Whether a configuration (one that can be read) has a [recorder] table."""
+    return "recorder" in tomllib.loads(raw.decode("utf-8"))
 
 
 def minimal_configuration(roots: tuple[str, ...], ignore: tuple[str, ...] = ()) -> bytes:
