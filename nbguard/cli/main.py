@@ -34,6 +34,7 @@ COMMANDS = {
     "diff": "Compare two versions, cell by cell.",
     "restore": "Bring back a version.",
     "undo": "Reverse the last restore in place.",
+    "rescue": "What is left of a notebook, from every source on this machine.",
     "package": "Make a recovery package that opens without nbguard.",
     "accept": "Yes, this notebook was meant to be emptied.",
     "pin": "Never prune this version.",

@@ -1,0 +1,36 @@
+"""Which of the files that were found a rebuild begins with, and which others it looks into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nbguard.model import Confidence
+from nbguard.rescue.findings import File, Finding, Session, SourceName
+
+_SURE = frozenset({Confidence.EXACT, Confidence.PROBABLE})
+_KEPT = frozenset({SourceName.ARCHIVE, SourceName.SPOOL})
+
+
+def best_of(files: Sequence[Finding]) -> Finding | None:
+    """The newest whole notebook that holds at least half of the cells of the fullest; None when none is whole."""
+    whole = [each for each in files if isinstance(each.content, File) and each.cells]
+    most = max((each.cells or 0 for each in whole), default=0)
+    full = [each for each in whole if 2 * (each.cells or 0) >= most]
+    return max(full, key=lambda each: (each.time.timestamp() if each.time else 0.0, each.cells or 0), default=None)
+
+
+def merged_files(found: Sequence[Finding]) -> list[Finding]:
+    """One file for each source and kind (its note), the best of them: older states bring back what was taken out."""
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for finding in found:
+        if isinstance(finding.content, File) and finding.confidence in _SURE and not finding.content.is_damaged:
+            source = "kept" if finding.source in _KEPT else str(finding.source)
+            kinds.setdefault((source, finding.note), []).append(finding)
+    best = [best_of(group) for group in kinds.values()]
+    return [finding for finding in best if finding is not None]
+
+
+def merged_sessions(found: Sequence[Finding]) -> list[Finding]:
+    """The sessions that are the notebook's, surely or probably, the oldest first."""
+    linked = [each for each in found if isinstance(each.content, Session) and each.confidence in _SURE]
+    return sorted(linked, key=lambda each: each.time.timestamp() if each.time else 0.0)

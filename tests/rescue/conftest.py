@@ -1,0 +1,40 @@
+"""A home with things in it to be found, and the command line asked for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import Answer, nbguard
+
+
+@pytest.fixture
+def work(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of notebooks in the home; temporary files have a folder of their own beside it."""
+    temporary = home.parent / f"{home.name}-tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    folder = home / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def rescue(work: Path) -> Callable[..., Answer]:
+    """`nbguard rescue --json …`, as typed in the folder of notebooks."""
+
+    def ask(*arguments: str) -> Answer:
+        return nbguard("rescue", "--json", *arguments, cwd=work)
+
+    return ask
+
+
+def put(path: Path, data: bytes, *, seconds: float = 1_700_000_000.0) -> Path:
+    """A file with these bytes, written at that time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (seconds, seconds))
+    return path
