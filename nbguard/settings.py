@@ -297,20 +297,21 @@ def with_roots(raw: bytes, path: str, added: tuple[str, ...]) -> bytes:
     return result
 
 
-def without_recorder(raw: bytes, path: str) -> bytes:
-    """A configuration's bytes with the recorder switched off, where nothing is said of it yet.
+def with_recorder(raw: bytes, path: str, *, enabled: bool) -> bytes:
+    """A configuration's bytes with the recorder switched on or off, where nothing is said of it yet.
 
     Raises BadConfiguration when something is: then it is for its owner to change.
     """
     before = parse_settings(raw, path)
-    changed = raw.rstrip() + b"\n\n[recorder]\nenabled = false\n"
-    hint = "set `enabled = false` under [recorder] by hand"
+    word = "true" if enabled else "false"
+    changed = raw.rstrip() + f"\n\n[recorder]\nenabled = {word}\n".encode()
+    hint = f"set `enabled = {word}` under [recorder] by hand"
     try:
         after = parse_settings(changed, path)
     except BadConfiguration as error:
-        raise BadConfiguration(f"{path}: the recorder cannot be switched off in it", hint=hint) from error
-    if after != replace(before, recorder=replace(before.recorder, enabled=False)):
-        raise BadConfiguration(f"{path}: the recorder cannot be switched off in it safely", hint=hint)
+        raise BadConfiguration(f"{path}: the recorder cannot be switched in it", hint=hint) from error
+    if after != replace(before, recorder=replace(before.recorder, enabled=enabled)):
+        raise BadConfiguration(f"{path}: the recorder cannot be switched in it safely", hint=hint)
     return changed
 
 

@@ -51,6 +51,7 @@ def command(
     before = context.settings
     roots = setup.checked_roots(watch, home) if watch else _ask_for_roots(context, home, yes=yes)
     data = setup.configuration_with(path, roots)
+    data = _with_recorder(data, path, ask=not yes and not dry_run)
     new = [root for root in roots if before is None or root not in before.roots]
     if dry_run:
         say(f"would write {path}" if new or before is None else f"{path} would stay as it is")
@@ -68,6 +69,22 @@ def command(
         hint = "the rest is done: notebooks are kept while `nbguard run` runs"
         raise PartlyDone("not done: " + "; ".join(not_done), hint=hint)
     say(_what_next(context, new))
+
+
+def _with_recorder(data: bytes, path: str, *, ask: bool) -> bytes:
+    """Say what the recorder does, or ask, and write down the answer: nobody is asked twice."""
+    from nbguard.settings import says_of_recorder, with_recorder
+
+    if says_of_recorder(data):
+        return data
+    what = "what cells print and show as they run, also when nothing is saved"
+    why_not = "(outputs may hold data that should not be stored twice"
+    where = f"to turn that off, altogether or for some paths: [recorder] in {path})"
+    if not ask:
+        say(f"recorded: {what} {why_not}; {where}")
+        return data
+    is_wanted = click.confirm(f"Record {what} {why_not}; {where}?", default=True, err=True)
+    return with_recorder(data, path, enabled=is_wanted)
 
 
 def _what_next(context: Context, new: list[str]) -> str:

@@ -122,15 +122,20 @@ def test_on_a_terminal_it_proposes_and_takes_an_answer(work: Path, home: Path) -
     os.close(inside)
     seen = bytearray()
 
-    def asked() -> bool:
+    def asked(question: bytes) -> bool:
         seen.extend(os.read(terminal, 4096))
-        return b"Watch which folders" in seen and seen.rstrip().endswith(b":")
+        return question in seen and seen.rstrip().endswith(b":")
 
-    poll(asked, 30)
+    poll(lambda: asked(b"Watch which folders"), 30)
     os.write(terminal, b"2\n")
+    poll(lambda: asked(b"[recorder] in"), 30)
+    os.write(terminal, b"n\n")
     assert child.wait(60) == 0
     os.close(terminal)
     text = seen.decode()
     assert f"1. {work}" in text
     assert f"2. {home / 'notes'}" in text
     assert configured_roots() == (str(home / "notes"),)
+    settings = load_settings(str(home / ".nbguard" / "config.toml"))
+    assert settings is not None
+    assert not settings.recorder.enabled
