@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbguard.app import first_import, knowing, open_store, reserve_of, scopes_of, spool_of
+from nbguard.app_flight import flight_recorder_of
 from nbguard.app_history import output_store_of, record_log_of, record_packer_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
@@ -87,6 +88,7 @@ class Assembly:
             kept=self.recorder.put,
             knows=knowing(open_store(context, spool)),
         )
+        self.flight = flight_recorder_of(context, roots, self.clock)
         self.first_versions = 0
         self._look_for_unseen_at: float | None = None
         self._next_count = self._next_records = self.clock.monotonic()
@@ -133,6 +135,13 @@ class Assembly:
 
     def record(self) -> None:
         self.recorder.step(_IDLE_SECONDS)
+
+    def record_flight(self) -> None:
+        """Hear the kernels for a while, or wait, where nothing is to be recorded."""
+        if self.flight is None:
+            self._woken.wait(_IDLE_SECONDS)
+        else:
+            self.flight.step(_IDLE_SECONDS)
 
     def pack(self) -> None:
         """Wait a little, then pack_due()."""
@@ -230,13 +239,16 @@ class Assembly:
             )
         else:
             self.board.clear("aside")
-        return (*self.board.all(), *self.watcher.problems(), *self.saves.problems())
+        flight = self.flight.problems() if self.flight is not None else ()
+        return (*self.board.all(), *self.watcher.problems(), *self.saves.problems(), *flight)
 
     def wake(self) -> None:
         """End every wait: the daemon stops."""
         self._woken.set()
         self.saves.wake()
         self.recorder.wake()
+        if self.flight is not None:
+            self.flight.wake()
 
     def begin(self) -> None:
         self.recorder.count_spool()
@@ -244,6 +256,8 @@ class Assembly:
 
     def end(self) -> None:
         self.watcher.stop()
+        if self.flight is not None:
+            self.flight.stop()
         self.saves.drain()
         self.recorder.drain()
 
@@ -270,6 +284,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             Worker(name="watcher", step=assembly.watch),
             Worker(name="saves", step=assembly.save),
             Worker(name="recorder", step=assembly.record),
+            Worker(name="flight", step=assembly.record_flight),
             Worker(name="packer", step=assembly.pack),
         ),
         jobs=(

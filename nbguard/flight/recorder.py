@@ -22,10 +22,12 @@ from nbguard.problems import ProblemBoard
 _log = logging.getLogger(__name__)
 
 _KEEP_EVERY_SECONDS = 1.0
+_TRY_AGAIN_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 2.0
 _TOLD_SECONDS = 3600.0
 _BACKLOG_BYTES = 64_000_000
 _SHORT_LIFE_SECONDS = 60.0
+_KEEPING = "recorded runs"
 _LONGEST_PAUSE_SECONDS = 60.0
 # JSON may write a character as six (\u0007), and text that is all of those is hardly an output anybody misses.
 _JSON_ROOM_BYTES = 64_000
@@ -70,7 +72,7 @@ class FlightRecorder:
         return self._receiver.pid if self._receiver is not None else None
 
     def step(self, seconds: float) -> None:
-        """Work for so long at most. Raises StorageTrouble; what could not be kept is kept with the next step."""
+        """Work for so long at most. What cannot be kept waits, is tried again, and is a problem meanwhile."""
         now = self._clock.monotonic()
         self._ledger.look(self._clock.now())
         if now >= self._next_look:
@@ -253,9 +255,16 @@ class FlightRecorder:
         now = self._clock.now()
         for tape in self._tapes.values():
             self._take(tape.so_far(now))
-        if self._backlog and self._clock.monotonic() >= self._next_keep:
-            self._next_keep = self._clock.monotonic() + _KEEP_EVERY_SECONDS
+        if not self._backlog or self._clock.monotonic() < self._next_keep:
+            return
+        try:
             self._keep()
+        except StorageTrouble as trouble:  # listening goes on: only memory stands between a kernel and its loss
+            self._board.note_error(trouble, subject=_KEEPING)
+            self._next_keep = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+        else:
+            self._board.clear(_KEEPING)
+            self._next_keep = self._clock.monotonic() + _KEEP_EVERY_SECONDS
 
     def _keep(self) -> None:
         """Outputs first: no run may speak of outputs that are not there."""

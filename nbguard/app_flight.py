@@ -1,0 +1,131 @@
+"""The composition root's page for the flight recorder: which kernels it hears, and where its runs go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from nbguard.app import scopes_of
+from nbguard.app_history import output_store_of, record_log_of
+from nbguard.model import Frontend
+from nbguard.settings import Settings
+
+if TYPE_CHECKING:
+    from nbguard.cli.context import Context
+    from nbguard.clock import Clock
+    from nbguard.flight.kernels import KernelToRecord
+    from nbguard.flight.recorder import FlightRecorder
+    from nbguard.history.kernels import LiveKernel
+
+LiveKernels = Callable[[], Sequence["LiveKernel"]]
+_LOOK_SECONDS = 15.0
+
+
+def flight_recorder_of(
+    context: Context, roots: Sequence[str], clock: Clock, live: LiveKernels | None = None
+) -> FlightRecorder | None:
+    """The recorder of a daemon that watches ``roots``; None when it is switched off. Raises StorageTrouble."""
+    from nbguard.flight.caps import Caps
+    from nbguard.flight.recorder import FlightRecorder
+
+    settings = (context.settings or Settings()).recorder
+    if not settings.enabled:
+        return None
+    outputs = output_store_of(context)
+    today = clock.now().astimezone(UTC).date()
+    return FlightRecorder(
+        kernels=_choosing(context, roots, live or KernelLook(context, clock)),
+        log=record_log_of(context),
+        outputs=outputs,
+        clock=clock,
+        caps=Caps(output_bytes=settings.output_bytes, day_bytes=settings.day_bytes),
+        spent_today=sum(file.size for file in outputs.files() if file.day == today),
+    )
+
+
+class KernelLook:
+    """The kernels that live, looked for when a connection file came or went, and now and then."""
+
+    def __init__(self, context: Context, clock: Clock) -> None:
+        from nbguard.history.kernels import KernelFinder
+
+        self._clock = clock
+        self._finder = KernelFinder(only_home=os.path.expanduser("~") if context.home else None)
+        self._found: Sequence[LiveKernel] = ()
+        self._seen: tuple[int, ...] | None = None
+        self._next = clock.monotonic()
+
+    def __call__(self) -> Sequence[LiveKernel]:
+        seen, now = self._stamps(), self._clock.monotonic()
+        if seen != self._seen or now >= self._next:
+            self._found = self._finder.look(whole=now >= self._next)
+            self._seen, self._next = self._stamps(), now + _LOOK_SECONDS
+        return self._found
+
+    def _stamps(self) -> tuple[int, ...]:
+        return tuple(_changed_at(folder) for folder in sorted(self._finder.runtimes))
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _choosing(context: Context, roots: Sequence[str], live: LiveKernels) -> Callable[[], list[KernelToRecord]]:
+    from nbguard.flight.kernels import chosen
+
+    settings = (context.settings or Settings()).recorder
+    scopes, excluded = scopes_of(context, roots), _matcher(settings.exclude, roots)
+
+    def is_watched(path: str) -> bool:
+        return any(scope.covers(path) for scope in scopes)
+
+    def kernels() -> list[KernelToRecord]:
+        found = [kernel for one in live() if (kernel := _to_record(one, is_watched)) is not None]
+        return chosen(found, is_watched=is_watched, is_excluded=excluded, others=settings.other_kernels)
+
+    return kernels
+
+
+def _matcher(patterns: tuple[str, ...], roots: Sequence[str]) -> Callable[[str], bool]:
+    """Patterns are relative to a root, as `ignore` is; for a notebook outside of every root, to ``/``."""
+    if not patterns:
+        return lambda path: False
+    import pathspec
+
+    spec = pathspec.GitIgnoreSpec.from_lines(patterns)
+    prefixes = [root.rstrip("/") + "/" for root in roots]
+
+    def is_excluded(path: str) -> bool:
+        inside = [path[len(prefix) :] for prefix in prefixes if path.startswith(prefix)] or [path.lstrip("/")]
+        return any(spec.match_file(relative) for relative in inside)
+
+    return is_excluded
+
+
+def _to_record(kernel: LiveKernel, is_watched: Callable[[str], bool]) -> KernelToRecord | None:
+    from nbguard.flight.kernels import KernelToRecord
+
+    connection, path = kernel.connection, kernel.path
+    if connection is None:
+        return None
+    if path is not None and not is_watched(path) and is_watched(real := os.path.realpath(path)):
+        path = real  # the server was started in a folder that is a link into a root
+    return KernelToRecord(
+        kernel=kernel.kernel,
+        path=path,
+        transport=connection.transport,
+        ip=connection.ip,
+        iopub_port=connection.iopub_port,
+        key=connection.key,
+        scheme=connection.scheme,
+        curve_public=connection.curve_public,
+        curve_secret=connection.curve_secret,
+        is_notebook=kernel.frontend in (Frontend.NOTEBOOK, Frontend.VSCODE),
+        generation=kernel.generation,
+        session=kernel.session,
+    )
