@@ -127,6 +127,17 @@ class ExecutedLibrary(Protocol):
         """Recorded runs, oldest first: all, or those of one kernel, or of one notebook's path."""
 
 
+class Outside(Protocol):
+    """What keeps our files alive outside HOME. Neither method raises: trouble with it costs no version."""
+
+    def hold_draft(self, path: str) -> None:
+        """A draft was just made durable."""
+
+    def release(self, names: Sequence[str]) -> None:
+        """Drafts or segments of these file names are about to go, for the archive has them: what it took is held when
+        this returns."""
+
+
 ImportDrafts = Callable[[Iterable[tuple[Draft, bytes]], Callable[[list[tuple[Draft, Version]]], None]], int]
 """Import drafts with their bytes in groups; the callback is told of each group once it is protected."""
 

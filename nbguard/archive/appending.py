@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from nbguard.archive.spool import Reserve
@@ -35,6 +36,9 @@ def check_room(folder: str, size: int, reserve: Reserve, *, is_emergency: bool, 
     Only the emergency place is made here: a spool that vanished is not made anew under the user's hands.
     """
     if is_emergency:
+        if not os.path.isdir(place := os.path.dirname(os.path.dirname(os.path.dirname(folder)))):
+            # All that is ours was removed with what it lay in: it is not made anew under whoever did that.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
         make_private_folder(folder)
         check_private(os.path.dirname(os.path.dirname(folder)))  # /var/tmp is open to everybody
     free, total, inodes = free_space(folder)

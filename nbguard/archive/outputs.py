@@ -79,10 +79,16 @@ class RecordedOutputs:
         self._policy = policy or KeepOutputs()
         self._reserve = reserve or Reserve()
         self._lock = threading.Lock()
-        self._folders = [folder] if emergency is None else [folder, os.path.join(emergency, "spool", "recorded")]
+        self._folders = [folder]
+        if emergency is not None:
+            self.spill_to(emergency)
         self._open: _OpenDay | None = None
         self._where: dict[str, tuple[str, int]] = {}
         self._read: dict[str, int] = {}
+
+    def spill_to(self, emergency: str) -> None:
+        """Spill there from now on."""
+        self._folders = [self.folder, os.path.join(emergency, "spool", "recorded")]
 
     def make(self) -> None:
         """Create the folder (0700). Raises StorageTrouble."""

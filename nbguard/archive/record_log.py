@@ -20,6 +20,7 @@ from nbguard.clock import Clock
 from nbguard.durable import free_space, fsync_folder, make_private_folder, unlink_quietly
 from nbguard.errors import Busy, Refused, StorageTrouble, storage_trouble
 from nbguard.model import Record
+from nbguard.ports import Outside
 from nbguard.records import encode_lines
 
 SUFFIX = ".jsonl"
@@ -125,8 +126,15 @@ class RecordSegments:
         self._lock = threading.Lock()
         self._open: _OpenSegment | None = None
         self._rescued = b""
-        self._folders = [folder] if emergency is None else [folder, os.path.join(emergency, "spool", "records")]
+        self._folders = [folder]
         self._refused: StorageTrouble | None = None
+        self.outside: Outside | None = None
+        if emergency is not None:
+            self.spill_to(emergency)
+
+    def spill_to(self, emergency: str) -> None:
+        """Spill there from now on."""
+        self._folders = [self.folder, os.path.join(emergency, "spool", "records")]
 
     def make(self) -> None:
         """Create the folder (0700). Raises StorageTrouble."""

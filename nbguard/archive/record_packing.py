@@ -128,6 +128,8 @@ class RecordPacker:
                 if tip != verified:
                     self._archive.note_verified(tip, RECORDS_VERIFIED)
             sealed = [one for one in taken if one.is_sealed]
+            if self._log.outside is not None:
+                self._log.outside.release([one.segment.name for one in sealed])
             for one in sealed:
                 unlink_quietly(one.segment.path)
         self._live.update({one.segment.name: one.segment.size for one in taken if not one.is_sealed})

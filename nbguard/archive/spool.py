@@ -7,6 +7,7 @@ order of observation. When its disk is short it spills to the emergency place.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -16,7 +17,7 @@ from datetime import datetime
 
 from nbguard.archive import aside
 from nbguard.archive.boots import epoch_of
-from nbguard.archive.draft_header import OpenDraft, header_of
+from nbguard.archive.draft_header import OpenDraft, file_name, header_of
 from nbguard.archive.draft_writing import DraftWriting
 from nbguard.archive.reuse import FreeFiles
 from nbguard.clock import Clock
@@ -24,6 +25,7 @@ from nbguard.durable import free_space, make_private_folder, unlink_quietly, wri
 from nbguard.errors import Refused, StorageTrouble, storage_trouble
 from nbguard.model import Draft, DraftKind, Moment, Signature, Trigger
 from nbguard.places import check_private
+from nbguard.ports import Outside
 from nbguard.processes import boot_id, is_alive
 
 _CHUNK = 1 << 20
@@ -84,7 +86,14 @@ class Spool:
         self._lock = threading.Lock()
         self._refused: StorageTrouble | None = None
         self._free = FreeFiles(folder)
-        self._folders = [folder] if emergency is None else [folder, os.path.join(emergency, "spool")]
+        self._folders = [folder]
+        self.outside: Outside | None = None
+        if emergency is not None:
+            self.spill_to(emergency)
+
+    def spill_to(self, emergency: str) -> None:
+        """Spill there from now on."""
+        self._folders = [self.folder, os.path.join(emergency, "spool")]
 
     def make(self) -> None:
         """Create the folders (0700). Raises StorageTrouble."""
@@ -258,6 +267,8 @@ class Spool:
         """Remove drafts that were read back from the archive; only the packer calls this."""
         new = os.path.join(self.folder, "new")
         packed = list(drafts)
+        if self.outside is not None:
+            self.outside.release([one.name for one in packed])
         try:
             gone = self._free.give(new, [(one.path, one.size) for one in packed if one.folder == new])
         except OSError:
@@ -302,12 +313,16 @@ class Spool:
         for folder in self._folders:
             try:
                 self._make_room(folder, size)
-                return write(folder)
+                kept = write(folder)
             except StorageTrouble as trouble:
                 if first is None:
                     first = self._refused = trouble
             except Refused:  # somebody else made the emergency place: as good as none
                 continue
+            else:
+                if self.outside is not None and folder == self.folder:
+                    self.outside.hold_draft(os.path.join(folder, "new", file_name(kept)))
+                return kept
         assert first is not None
         raise first
 
@@ -323,7 +338,7 @@ class Spool:
         """Raises StorageTrouble when a draft of that size would leave too little to the user."""
         try:
             if folder != self.folder:
-                _make(folder, check=True)
+                self._make_emergency(folder)
             free, total, inodes = free_space(os.path.join(folder, "new"))
         except OSError as error:
             raise storage_trouble(error, "cannot keep a version in the spool") from error
@@ -335,6 +350,14 @@ class Spool:
                 hint="free some space; the version is kept as soon as there is room",
                 code="no-space" if inodes >= 1 else "no-inodes",
             )
+
+    def _make_emergency(self, folder: str) -> None:
+        """Raises OSError, Refused."""
+        home = os.path.dirname(os.path.dirname(folder))
+        if home == os.path.dirname(self.folder) and not os.path.isdir(home):
+            # All that is ours was removed with what it lay in: it is not made anew under whoever did that.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), home)
+        _make(folder, check=True)
 
     def _try_to_write(self) -> None:
         """Whether the spool's disk takes a file again. Raises StorageTrouble."""

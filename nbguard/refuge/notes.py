@@ -1,4 +1,4 @@
-"""The note that a daemon leaves in the emergency place when HOME was wiped: how `nbguard status` finds it afterwards."""
+"""The note that a daemon leaves in the emergency place when HOME was wiped: `nbguard status` finds it afterwards."""
 
 from __future__ import annotations
 

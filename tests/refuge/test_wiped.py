@@ -24,7 +24,7 @@ ELSEWHERE = replace(BEFORE, ours=frozenset({("/data/archive.git", 31)}))
 
 CASES = [
     ("nothing happened", BEFORE, WHOLE, Home.INTACT),
-    ("new files came", BEFORE, replace(WHOLE, entries=WHOLE.entries | {("new", 99)}), Home.INTACT),
+    ("new files came", BEFORE, replace(WHOLE, entries=BEFORE.entries | {("new", 99)}), Home.INTACT),
     ("a root was deleted", BEFORE, replace(WHOLE, roots=NONE), Home.INTACT),
     ("rm -rf of all that HOME held", BEFORE, EMPTY, Home.WIPED),
     (
@@ -43,7 +43,7 @@ CASES = [
     (
         "it is just being emptied: ours went first",
         BEFORE,
-        replace(WHOLE, entries=WHOLE.entries - {(".local", 12)}, ours=NONE),
+        replace(WHOLE, entries=BEFORE.entries - {(".local", 12)}, ours=NONE),
         Home.OURS_GONE,
     ),
     ("only our folders were removed", BEFORE, replace(WHOLE, ours=NONE), Home.OURS_GONE),
