@@ -22,6 +22,7 @@ from nbguard.heads import Heads
 from nbguard.health.heartbeat import write_heartbeat
 from nbguard.model import Head, Problem
 from nbguard.notebook import Remeasuring
+from nbguard.notify import Notifier
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
 from nbguard.processes import boot_id, give_back_memory
@@ -41,6 +42,7 @@ _PACK_POLL_SECONDS = 3.0
 _COUNT_SECONDS = 60.0
 _QUIET_SECONDS = 15.0
 _LOOK_FOR_UNSEEN_SECONDS = 60.0
+_PACKER_PATIENCE_SECONDS = 3600.0  # a full repack of a large archive, on a slow disk
 
 
 class Assembly:
@@ -285,7 +287,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             Worker(name="saves", step=assembly.save),
             Worker(name="recorder", step=assembly.record),
             Worker(name="flight", step=assembly.record_flight),
-            Worker(name="packer", step=assembly.pack),
+            Worker(name="packer", step=assembly.pack, patience_seconds=_PACKER_PATIENCE_SECONDS),
         ),
         jobs=(
             CalendarJob(
@@ -311,4 +313,5 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
         boot=boot_id(),
         pid=os.getpid(),
         heartbeat_seconds=settings.intervals.heartbeat_seconds,
+        tell=Notifier(os.environ).tell,
     )

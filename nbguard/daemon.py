@@ -18,6 +18,7 @@ from nbguard import __version__
 from nbguard.clock import Clock
 from nbguard.errors import Busy, NbguardError
 from nbguard.model import Heartbeat, Problem, RootReport
+from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
@@ -30,10 +31,11 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     """One named thread: ``step`` blocks for some seconds at most, less once the cast is woken, and may be repeated
-    after any exception."""
+    after any exception. One whose step takes longer than ``patience_seconds`` is taken for hung."""
 
     name: str
     step: Callable[[], None]
+    patience_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,15 @@ class Daemon:
     """Runs a cast until it is told to stop."""
 
     def __init__(
-        self, cast: Cast, *, clock: Clock, board: ProblemBoard, boot: str, pid: int, heartbeat_seconds: float
+        self,
+        cast: Cast,
+        *,
+        clock: Clock,
+        board: ProblemBoard,
+        boot: str,
+        pid: int,
+        heartbeat_seconds: float,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._cast = cast
         self._clock = clock
@@ -74,6 +84,8 @@ class Daemon:
         self._boot = boot
         self._pid = pid
         self._heartbeat_seconds = heartbeat_seconds
+        self._tell = tell
+        self._moved_at: dict[str, float] = {}
         self._since = clock.now()
         self._stopping = threading.Event()
         self._is_interruptible = False
@@ -97,13 +109,16 @@ class Daemon:
         self._beat(stopped=False)
         self._cast.start()  # events are gathered from here on, so that nothing falls between
         self._beat(stopped=False)
+        self._tell("READY=1")
         self._before(before)
         for thread in threads:
+            self._moved_at[thread.name] = self._clock.monotonic()
             thread.start()
         scheduler = _Calendar(self._cast.jobs)
         try:
             self._loop(scheduler)
         finally:
+            self._tell("STOPPING=1")
             self._stopping.set()
             scheduler.stop()
             self._cast.wake()
@@ -126,9 +141,26 @@ class Daemon:
         due = self._clock.monotonic()
         while not self._stopping.wait(min(_LONGEST_TICK_SECONDS, self._heartbeat_seconds)):
             self._watch_clocks(calendar)
+            if not self.hung():
+                self._tell("WATCHDOG=1")
             if self._clock.monotonic() >= due:
                 due = self._clock.monotonic() + self._heartbeat_seconds
                 self._beat(stopped=False)
+
+    def hung(self) -> list[str]:
+        """Names of workers that have not ended a step within their patience."""
+        now = self._clock.monotonic()
+        patience = {worker.name: worker.patience_seconds for worker in self._cast.workers}
+        return [name for name, at in list(self._moved_at.items()) if now - at > patience[name]]
+
+    def moving(self, progress: Progress) -> Progress:
+        """``progress``, which is proof besides that what is done before the workers begin goes on."""
+
+        def moved(done: int, total: int) -> None:
+            self._tell("WATCHDOG=1")
+            progress(done, total)
+
+        return moved
 
     def _watch_clocks(self, calendar: _Calendar) -> None:
         """When wall and boot clock part, jobs are set anew (APScheduler trusts the wall) and the disk is swept."""
@@ -154,6 +186,7 @@ class Daemon:
     def _work(self, worker: Worker) -> None:
         backoff = 1.0
         while not self._stopping.is_set():
+            self._moved_at[worker.name] = self._clock.monotonic()
             try:
                 worker.step()
             except Busy:

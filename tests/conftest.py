@@ -92,6 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     }.items():
         monkeypatch.setenv(name, str(folder / below))
     monkeypatch.setenv("USER", "tester")
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={folder}/no-bus")
     _state["guarding"] = True
     yield folder
     _state["guarding"] = False

@@ -39,6 +39,7 @@ COMMANDS = {
     "accept": "Yes, this notebook was meant to be emptied.",
     "pin": "Never prune this version.",
     "status": "What is protected, how fresh, what is wrong.",
+    "service": "The daemon in the background.",
     "config": "Show, validate or locate the configuration.",
     "doctor": "What is wrong with this machine.",
 }

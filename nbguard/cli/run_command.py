@@ -67,7 +67,7 @@ def command(context: Context, *, watch: tuple[str, ...], once: bool) -> None:
             return
         say(f"watching {', '.join(roots)}")
         daemon = daemon_of(assembly, context)
-        daemon.run(before=lambda: assembly.import_first(bar))
+        daemon.run(before=lambda: assembly.import_first(daemon.moving(bar)))
 
 
 def _tell(problems: tuple[Problem, ...]) -> None:

@@ -1,4 +1,4 @@
-"""`nbguard setup`: configuration, archive, first versions."""
+"""`nbguard setup`: configuration, archive, first versions, the background service."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(
     yes: bool,
     dry_run: bool,
 ) -> None:
-    """Configure, make the archive and keep the first versions.
+    """Configure, make the archive, keep the first versions and start the background service.
 
     Exit codes: 0 all that was asked for is done, 2 no terminal to ask on and no --yes, or no such folder, 3 some of it
     is done (said which), 10 the archive has vanished, 78 bad configuration, or git too old.
@@ -64,7 +64,9 @@ def command(
     written = setup.write_configuration(path, data)
     say(f"configuration: {path}{'' if written else ' (as it was)'}")
     not_done = _keep_first_versions(Context(home=context.home, config=context.config))
-    not_done += _not_yet(mirror, notify, no_service=no_service)
+    not_done += _not_yet(mirror, notify)
+    if not no_service:
+        not_done += _install_service(Context(home=context.home, config=context.config))
     if not_done:
         hint = "the rest is done: notebooks are kept while `nbguard run` runs"
         raise PartlyDone("not done: " + "; ".join(not_done), hint=hint)
@@ -145,7 +147,24 @@ def _keep_first_versions(context: Context) -> list[str]:
     return [f"{many} could not be kept"] if report.failed else []
 
 
-def _not_yet(mirror: tuple[str, ...], notify: tuple[str, ...], *, no_service: bool) -> list[str]:
+def _install_service(context: Context) -> list[str]:
+    """Install and start the background service; returns what could not be done."""
+    from nbguard.app_service import NoManager, manager_of
+    from nbguard.health.gather import is_locked
+
+    try:
+        manager = manager_of(context)
+    except NoManager as error:
+        return [f"the background service: {error.message} ({error.hint}; --no-service asks for none)"]
+    if manager.report().pid is None and is_locked(context.places.daemon_lock):
+        return ["the background service: a daemon runs in the foreground; end it, then `nbguard service install`"]
+    missing = manager.install()
+    if not missing:
+        say(f"the service runs: {manager.report().unit_path}")
+    return missing
+
+
+def _not_yet(mirror: tuple[str, ...], notify: tuple[str, ...]) -> list[str]:
     """What was asked for and this version cannot do. Said plainly: nobody should believe in a mirror that is none."""
     version = "which this version of nbguard cannot do yet"
     missing = []
@@ -153,8 +172,6 @@ def _not_yet(mirror: tuple[str, ...], notify: tuple[str, ...], *, no_service: bo
         missing.append(f"mirrors ({len(mirror)} asked for), {version}")
     if notify:
         missing.append(f"alerts ({len(notify)} asked for), {version}")
-    if not no_service:
-        missing.append(f"the background service, {version} (--no-service asks for none)")
     return missing
 
 
