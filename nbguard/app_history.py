@@ -9,12 +9,16 @@ from nbguard.clock import SystemClock
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from nbguard.archive.executed_library import ExecutedArchive
     from nbguard.archive.outputs import RecordedOutputs
     from nbguard.archive.record_log import RecordSegments
     from nbguard.archive.record_packing import RecordPacker
     from nbguard.cli.context import Context
-    from nbguard.ports import Progress
+    from nbguard.history.answering import Belongs
+    from nbguard.model import Version
+    from nbguard.ports import Library, Progress
 
 _LOGS: dict[tuple[str, str], RecordSegments] = {}
 _OUTPUTS: dict[tuple[str, str], RecordedOutputs] = {}
@@ -90,3 +94,18 @@ def executed_library(context: Context, progress: Progress | None = None) -> Exec
     library = ExecutedArchive(path=path, archive=archive, log=_log_of(context))
     library.catch_up(progress)
     return library
+
+
+def belonging_to(library: Library, notebook: str) -> Belongs:
+    """Whether what was at a path at a time is one notebook (a lineage): paths go from one to another."""
+    from nbguard.history.lineage import holder_at
+
+    logs: dict[str, dict[str, list[Version]]] = {}
+
+    def belongs(path: str, at: datetime) -> bool:
+        if path not in logs:
+            lineages = {lineage for _, lineage in library.named(path)}
+            logs[path] = {lineage: library.log(lineage) for lineage in lineages}
+        return holder_at(path, at, logs[path]) == notebook
+
+    return belongs

@@ -36,6 +36,7 @@ COMMANDS = {
     "undo": "Reverse the last restore in place.",
     "rescue": "What is left of a notebook, from every source on this machine.",
     "package": "Make a recovery package that opens without nbguard.",
+    "history": "Executed cells, and the notebooks they belong to.",
     "accept": "Yes, this notebook was meant to be emptied.",
     "pin": "Never prune this version.",
     "status": "What is protected, how fresh, what is wrong.",

@@ -1,0 +1,88 @@
+"""What `history` is asked, and what it answers: sessions by id, executed cells by notebook and time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from nbguard.errors import Ambiguous, NothingMatched
+from nbguard.history.timeline import Attribution, Executed, identified, kernel_session, put_together
+from nbguard.model import HistorySession, Link, Run, session_id
+from nbguard.ports import ExecutedLibrary
+
+Belongs = Callable[[str, datetime], bool]
+"""Whether what was at a path at a time is the notebook that was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Which executed cells. None means all; ``since`` and ``until`` belong to the time asked for."""
+
+    session: str | None = None
+    belongs: Belongs | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def answer(library: ExecutedLibrary, question: Question) -> list[Executed]:
+    """Executed cells, oldest first. Raises NothingMatched, Ambiguous (an id), and what the library raises."""
+    sessions, links, runs = library.sessions(), library.links(), library.runs()
+    wanted = sessions
+    chosen: str | None = None
+    if question.session is not None:
+        chosen = find_session(sessions, runs, question.session)
+        keys = {(link.generation, link.session) for link in links if _is_of_kernel(link, chosen)}
+        wanted = [one for one in sessions if one.id == chosen or (one.generation, one.session) in keys]
+    elif question.belongs is not None:
+        keys = {(link.generation, link.session) for link in links if _is_linked(link, question.belongs)}
+        wanted = [one for one in sessions if (one.generation, one.session) in keys]
+    cells = {(one.generation, one.session): library.cells(one.generation, one.session) for one in wanted}
+    found = put_together(sessions, cells, runs, links)
+    return [one for one in found if (chosen is None or one.session == chosen) and _is_asked_for(one, question)]
+
+
+def find_session(sessions: Sequence[HistorySession], runs: Sequence[Run], prefix: str) -> str:
+    """The id that a prefix means. Raises NothingMatched, Ambiguous."""
+    ids = {one.id for one in sessions}
+    ids.update(
+        kernel_session(run.kernel)
+        if run.generation is None or run.session is None
+        else session_id(run.generation, run.session)
+        for run in runs
+    )
+    found = identified(ids, prefix.strip())
+    if not found:
+        raise NothingMatched(f"no session is called {prefix!r}", hint="see `nbguard history`")
+    if len(found) > 1:
+        shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+        raise Ambiguous(f"{len(found)} sessions begin with {prefix!r}", hint=f"say more of the id: {shown}")
+    return found[0]
+
+
+def linked_paths(library: ExecutedLibrary) -> list[str]:
+    """Every path that some session is tied to."""
+    paths = {link.path for link in library.links() if link.path is not None}
+    return sorted(paths | {run.path for run in library.runs() if run.path is not None})
+
+
+def _is_linked(link: Link, belongs: Belongs) -> bool:
+    return link.path is not None and belongs(link.path, link.seen_at)
+
+
+def _is_of_kernel(link: Link, session: str) -> bool:
+    return link.kernel is not None and kernel_session(link.kernel) == session
+
+
+def _is_asked_for(one: Executed, question: Question) -> bool:
+    if question.since is not None and one.at < question.since:
+        return False
+    if question.until is not None and one.at > question.until:
+        return False
+    return question.belongs is None or _is_of(one.notebook, one.at, question.belongs)
+
+
+def _is_of(notebook: Attribution, at: datetime, belongs: Belongs) -> bool:
+    when = at if notebook.link is None else notebook.link.seen_at
+    paths = notebook.candidates if notebook.path is None else (notebook.path,)
+    return any(belongs(path, when) for path in paths)
