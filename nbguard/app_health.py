@@ -43,7 +43,7 @@ def health_sources(context: Context, bad_configuration: NbguardError | None = No
 def doctor_patient(context: Context, bad_configuration: NbguardError | None = None) -> Patient:
     """What `doctor` examines."""
     from nbguard.health.doctor import Patient, check_archive
-    from nbguard.recover.servers import running_servers, runtime_folder
+    from nbguard.jupyter_servers import running_servers, runtime_folder
 
     places, settings = context.places, context.settings
     beat = read_heartbeat(places.heartbeat)

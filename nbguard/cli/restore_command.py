@@ -108,7 +108,8 @@ def _restore_one(
 
 
 def _open_in(plan: Plan) -> list[str]:
-    from nbguard.recover.servers import runtime_folder, servers_with
+    from nbguard.jupyter_servers import runtime_folder
+    from nbguard.recover.servers import servers_with
 
     if plan.target != plan.path:
         return []

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from nbguard.recover import servers
-from nbguard.recover.servers import runtime_folder, servers_with
+from nbguard import jupyter_servers
+from nbguard.jupyter_servers import runtime_folder
+from nbguard.recover.servers import servers_with
 
 TOKEN = "s3cret"
 
@@ -151,7 +152,7 @@ def test_a_redirect_is_not_followed_and_no_proxy_is_used(
 def test_a_server_that_does_not_answer_costs_a_moment(
     fake: Fake, runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(jupyter_servers, "TIMEOUT_SECONDS", 0.05)
     fake.delay_seconds = 0.5
     announce(runtime, tmp_path, fake.port)
     announce(runtime, tmp_path, 1, "jpserver-2.json")

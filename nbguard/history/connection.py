@@ -1,0 +1,86 @@
+"""How a kernel is reached: its connection file, read once and then held in memory only.
+
+The key lets its holder run code in the kernel. It never reaches a log, a message, a record or the archive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass, field
+
+_MOST_BYTES = 1 << 16
+_LOCAL = ("", "*", "0.0.0.0", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What a connection file says (jupyter_client's ``write_connection_file``). Keys are no part of ``repr``.
+
+    ``told_path`` is what the server had as the session's path when it wrote the file, or empty.
+    """
+
+    transport: str
+    ip: str
+    control_port: int
+    iopub_port: int
+    key: bytes = field(repr=False)
+    scheme: str = "hmac-sha256"
+    curve_public: bytes = field(default=b"", repr=False)
+    curve_secret: bytes = field(default=b"", repr=False)
+    told_path: str = ""
+    kernel_name: str = ""
+
+    @property
+    def control_address(self) -> str:
+        """What ZeroMQ connects to; a kernel that listens everywhere is reached on this machine."""
+        if self.transport == "ipc":
+            return f"ipc://{self.ip}-{self.control_port}"
+        return f"{self.transport}://{'127.0.0.1' if self.ip in _LOCAL else self.ip}:{self.control_port}"
+
+
+def read_connection(path: str) -> Connection | None:
+    """The connection file at ``path``; None when it is gone, is not ours alone to write, or makes no sense."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return None
+        try:
+            told = json.loads(file.read(_MOST_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return None
+    return _understood(told) if isinstance(told, dict) else None
+
+
+def _understood(told: dict[str, object]) -> Connection | None:
+    transport, ip = told.get("transport"), told.get("ip")
+    control, iopub = told.get("control_port"), told.get("iopub_port")
+    if transport not in ("tcp", "ipc") or not isinstance(ip, str) or "\0" in ip:
+        return None
+    if not isinstance(control, int) or not isinstance(iopub, int):
+        return None
+    return Connection(
+        transport=str(transport),
+        ip=ip,
+        control_port=control,
+        iopub_port=iopub,
+        key=_bytes(told.get("key")),
+        scheme=_text(told.get("signature_scheme")) or "hmac-sha256",
+        curve_public=_bytes(told.get("curve_publickey")),
+        curve_secret=_bytes(told.get("curve_secretkey")),
+        told_path=_text(told.get("jupyter_session")),
+        kernel_name=_text(told.get("kernel_name")),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and "\0" not in value else ""
+
+
+def _bytes(value: object) -> bytes:
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""

@@ -1,0 +1,270 @@
+"""Which kernels live: found by their connection files and in the table of processes. They are only looked at.
+
+A kernel's file keeps its name over restarts, so a kernel is known by its name and one life by its process as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from nbguard.history import process_table
+from nbguard.history.connection import Connection, read_connection
+from nbguard.history.process_table import Life, OpenFile
+from nbguard.model import Frontend
+
+_FILE: Final = re.compile(r"kernel-(?P<id>[^/]{1,150})\.json")
+_VSCODE: Final = re.compile(r"v3[0-9a-f]{32,}")
+_CONSOLES: Final = ("jupyter-console", "jupyter-qtconsole", "jupyter_console", "qtconsole")
+_OPTIONS: Final = ("-f", "--f", "--IPKernelApp.connection_file")
+_MEMORY: Final = "hist_file=:memory:"
+# Arguments of IPython in a terminal, which has no connection file: `ipython`, `ipython3`, `python -m IPython`.
+_IPYTHON: Final = re.compile(r"(?:.*/)?(?:ipython[\d.]*|IPython(?:/__main__\.py)?)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveKernel:
+    """One life of one kernel, or of an IPython in a terminal (then without ``kernel`` and ``connection``).
+
+    ``path`` is what its process was told (absolute), which no later rename changes; None when it was told nothing.
+    ``started_at`` is in seconds since 1970. ``databases`` are the history databases it holds open, also deleted ones.
+    ``keeps_nothing``: it was started with its history in memory on purpose, as nbconvert does. ``generation`` and
+    ``session`` are there once the kernel was asked.
+    """
+
+    kernel: str
+    life: Life
+    started_at: float
+    frontend: Frontend
+    path: str | None
+    connection: Connection | None
+    databases: tuple[OpenFile, ...]
+    connection_file: str = ""
+    server_pid: int = 0
+    runtime: str = ""
+    is_ipython: bool = True
+    keeps_nothing: bool = False
+    generation: str | None = None
+    session: int | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.life.pid
+
+    @property
+    def database(self) -> OpenFile | None:
+        """The database its history goes to: one that is still in its place, if there is one."""
+        return min(self.databases, key=lambda file: (file.deleted, file.path), default=None)
+
+    @property
+    def has_lost_database(self) -> bool:
+        """Whether every database it holds open was deleted or replaced: what it runs from now on is only in memory."""
+        return bool(self.databases) and all(file.deleted for file in self.databases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the command line of a process told."""
+
+    life: Life
+    file: str
+    arguments: tuple[str, ...]
+
+
+class KernelFinder:
+    """Finds kernels again and again, and looks only at what is new. Use it from one thread.
+
+    ``only_home``: kernels of processes with another HOME are left alone (None: all of this user's).
+    """
+
+    def __init__(self, *, only_home: str | None, runtimes: Iterable[str] = ()) -> None:
+        self._only_home = os.path.realpath(only_home) if only_home else None
+        self._given = tuple(runtimes)
+        self._known: dict[Life, LiveKernel] = {}
+        self._judged: dict[int, Life | None] = {}
+        self.runtimes: set[str] = set(self._given)
+        """Folders in which connection files may appear."""
+
+    def look(self, *, whole: bool = True) -> list[LiveKernel]:
+        """Every kernel that lives now. Without ``whole``, processes that were looked at before are not again."""
+        if whole:
+            self._judged.clear()
+        found: dict[Life, LiveKernel] = {}
+        for pid in process_table.own_pids():
+            if pid in self._judged:
+                known = self._judged[pid]
+                if known is not None and process_table.life(pid) == known:
+                    found[known] = self._known[known]
+                    continue
+                if known is None:
+                    continue
+            kernel = self._judge(pid)
+            self._judged[pid] = kernel.life if kernel is not None else None
+            if kernel is not None:
+                found[kernel.life] = kernel
+        self._known = found
+        return _without_launchers(list(found.values()))
+
+    def _judge(self, pid: int) -> LiveKernel | None:
+        arguments = process_table.command_line(pid)
+        if not arguments:
+            return None
+        file = _connection_file(arguments)
+        is_terminal = not file and _is_terminal(arguments)
+        is_server = not file and any("jupyter" in part for part in arguments[:3])
+        if not (file or is_terminal or is_server or _starts_a_kernel(arguments)):
+            return None
+        life = process_table.life(pid)
+        if life is None:
+            return None
+        environment = process_table.environment(pid)
+        if self._only_home and os.path.realpath(environment.get("HOME") or "/nowhere") != self._only_home:
+            return None
+        runtime = os.path.dirname(file) if os.path.isabs(file) else runtime_of(environment)
+        if runtime:
+            self.runtimes.add(runtime)
+        if is_server and not _starts_a_kernel(arguments):
+            return None
+        if not file and not is_terminal:
+            file = os.path.join(runtime, f"kernel-{pid}.json")  # `python -m ipykernel` chooses its own
+        known = self._known.get(life)
+        connection = known.connection if known is not None else None
+        if connection is None and file:
+            connection = read_connection(os.path.join(runtime, file))
+        if connection is None and not is_terminal:
+            return None  # not yet written, or gone before we came
+        databases = tuple(found for found in process_table.open_files(pid) if is_history(found.path))
+        return _kernel(
+            life=life,
+            file=file,
+            arguments=arguments,
+            environment=environment,
+            connection=connection,
+            databases=databases,
+            runtime=runtime,
+        )
+
+
+def live_kernels(*, only_home: str | None = None) -> list[LiveKernel]:
+    """Every kernel and terminal of this user that lives now; of ``only_home``, those whose HOME that is.
+
+    Takes some milliseconds. Nothing is asked of them: ``generation`` and ``session`` are None.
+    """
+    return KernelFinder(only_home=only_home).look()
+
+
+def is_history(path: str) -> bool:
+    """Whether a file is called as IPython calls a history database, corrupt ones included."""
+    name = os.path.basename(path)
+    return name.startswith("history") and name.endswith(".sqlite")
+
+
+def runtime_of(environment: Mapping[str, str]) -> str:
+    """The runtime folder of a process with this environment; empty when it has no HOME."""
+    import sys
+
+    from nbguard.jupyter_servers import runtime_folder
+
+    home = environment.get("HOME", "")
+    return runtime_folder(environment, home, sys.platform) if home else ""
+
+
+def _kernel(
+    *,
+    life: Life,
+    file: str,
+    arguments: list[str],
+    environment: Mapping[str, str],
+    connection: Connection | None,
+    databases: tuple[OpenFile, ...],
+    runtime: str,
+) -> LiveKernel:
+    match = _FILE.fullmatch(os.path.basename(file))
+    name = match["id"] if match else os.path.basename(file).removesuffix(".json")
+    told = environment.get("JPY_SESSION_NAME", "") or (connection.told_path if connection is not None else "")
+    frontend, path = _told(told)
+    if connection is None:
+        frontend = Frontend.TERMINAL
+    elif frontend is None and _VSCODE.match(name) and "JPY_PARENT_PID" not in environment:
+        frontend = Frontend.VSCODE
+    elif frontend is None:
+        above = process_table.command_line(process_table.parent(life.pid))
+        is_console = any(os.path.basename(part) in _CONSOLES for part in above[:3])
+        frontend = Frontend.CONSOLE if is_console or above[1:2] == ["console"] else Frontend.OTHER
+    server = environment.get("JPY_PARENT_PID", "")
+    return LiveKernel(
+        kernel=name,
+        life=life,
+        started_at=process_table.started_at(life),
+        frontend=frontend,
+        path=path,
+        connection=connection,
+        databases=databases,
+        connection_file=os.path.join(runtime, file) if file else "",
+        server_pid=int(server) if server.isdecimal() else 0,
+        runtime=runtime,
+        is_ipython=connection is None or bool(databases) or _is_python(arguments),
+        keeps_nothing=any(_MEMORY in part for part in arguments),
+    )
+
+
+def _told(name: str) -> tuple[Frontend | None, str | None]:
+    """What a session's name says: a notebook's absolute path, or a console's ``FOLDER/Console 1``."""
+    if not name:
+        return None, None
+    if not os.path.isabs(name):
+        return (Frontend.NOTEBOOK, None) if name.endswith(".ipynb") else (None, None)
+    if name.endswith(".ipynb") or os.path.isfile(name):
+        return Frontend.NOTEBOOK, os.path.normpath(name)
+    return Frontend.CONSOLE, None
+
+
+def _connection_file(arguments: list[str]) -> str:
+    """The argument that is a connection file: by its name, or as what ipykernel takes for one (``-f``)."""
+    is_ipykernel = _is_python(arguments)
+    for before, part in pairwise(arguments):
+        option, _, value = part.rpartition("=") if part.startswith("-") else ("", "", part)
+        if _FILE.fullmatch(os.path.basename(value)):
+            return value
+        if is_ipykernel and value.endswith(".json") and (before in _OPTIONS or option in _OPTIONS):
+            return value
+    return ""
+
+
+def _is_terminal(arguments: list[str]) -> bool:
+    first = [part for part in arguments[:3] if not part.startswith("-")]
+    return any(_IPYTHON.fullmatch(part) for part in first[:2])
+
+
+def _starts_a_kernel(arguments: list[str]) -> bool:
+    return any(part in ("ipykernel", "ipykernel_launcher") for part in arguments[1:4])
+
+
+def _is_python(arguments: list[str]) -> bool:
+    return any("ipykernel" in part for part in arguments[1:4])
+
+
+def _without_launchers(kernels: list[LiveKernel]) -> list[LiveKernel]:
+    """One process for each connection file: a launcher (`conda run`, a shell) has the same argument as its kernel.
+
+    The one that holds a database is the kernel; else the one that started last.
+    """
+    best: dict[str, LiveKernel] = {}
+    terminals = []
+    for kernel in kernels:
+        if not kernel.connection_file:
+            if kernel.databases:
+                terminals.append(kernel)
+            continue
+        other = best.get(kernel.connection_file)
+        if other is None or _rank(kernel) > _rank(other):
+            best[kernel.connection_file] = kernel
+    return sorted([*best.values(), *terminals], key=lambda kernel: (kernel.started_at, kernel.pid))
+
+
+def _rank(kernel: LiveKernel) -> tuple[bool, int, int]:
+    return bool(kernel.databases), kernel.life.start, kernel.pid
