@@ -1,0 +1,259 @@
+"""Whole copies of history databases, taken so that no kernel can feel it.
+
+The bytes are copied without any lock, and count only if nothing was written meanwhile. A database that is always being
+written is copied under a shared lock that is given back after a moment, done or not. Never in steps: a stepped backup
+begins anew at each write, and never ends. A copy is opened, brought in order and checked before it gets its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from nbguard.clock import Clock
+from nbguard.durable import fsync_folder, make_private_folder, unlink_quietly
+from nbguard.errors import Busy, storage_trouble
+from nbguard.history.reading import MOST_LOCKED_SECONDS, TOUCHING
+
+_log = logging.getLogger(__name__)
+PARTS = ("", "-wal", "-journal")
+_KEPT_OF_EACH = 3
+_TRIES = 3
+_PIECE = 1 << 20
+_BEING_MADE = ".making-"
+_COUNTER = slice(24, 28)
+# Two writes within one tick of the file system's clock have the same time.
+_TICK_NS = 20_000_000
+
+
+def parts_of(path: str) -> dict[str, str]:
+    """The database at ``path`` with the log or journal beside it: suffix to the path where its bytes are."""
+    return {suffix: path + suffix for suffix in PARTS if os.path.isfile(path + suffix)}
+
+
+def parts_held_by(pid: int, device: int, inode: int) -> dict[str, str]:
+    """The same for a database that a process holds open and that may have no name any more; empty when it does not.
+
+    The paths lead into /proc; they are good while the process keeps the files open.
+    """
+    folder = f"/proc/{pid}/fd"
+    names: dict[str, str] = {}
+    main = ""
+    try:
+        for descriptor in os.listdir(folder):
+            link = os.path.join(folder, descriptor)
+            try:
+                target = os.readlink(link).removesuffix(" (deleted)")
+                if not target.startswith("/"):
+                    continue
+                names.setdefault(target, link)
+                found = os.stat(link) if not main else None
+            except OSError:
+                continue
+            if found is not None and (found.st_dev, found.st_ino) == (device, inode):
+                main = link
+                name = target
+    except OSError:
+        return {}
+    if not main:
+        return {}
+    return {"": main, **{suffix: names[name + suffix] for suffix in PARTS[1:] if name + suffix in names}}
+
+
+def stamps_of(parts: Mapping[str, str]) -> tuple[tuple[int, ...], ...]:
+    """What stat and the header say of the parts; equal stamps mean equal bytes. Raises OSError."""
+    found = []
+    for suffix in sorted(parts):
+        status = os.stat(parts[suffix])
+        found.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, _counter(parts[suffix])))
+    return tuple(found)
+
+
+def copy_unlocked(parts: Mapping[str, str], target: str) -> float:
+    """Copy the parts to ``target`` and its -wal or -journal; seconds that took. Raises Busy, OSError."""
+    for _ in range(_TRIES):
+        began, before = time.monotonic(), stamps_of(parts)
+        for suffix, path in parts.items():
+            _copy(path, target + suffix)
+        took = time.monotonic() - began
+        is_settled = time.time_ns() - max(stamp[3] for stamp in before) > _TICK_NS
+        if is_settled and stamps_of(parts) == before:
+            return took
+    raise Busy("the database is being written", hint="it is copied later")
+
+
+def copy_locked(path: str, target: str) -> None:
+    """Copy a database of one file under a shared lock. Raises Busy when that would take too long, OSError."""
+    with TOUCHING:
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, timeout=0)
+        try:
+            connection.isolation_level = None
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            deadline = time.monotonic() + MOST_LOCKED_SECONDS
+            _copy_from(source, target, deadline)
+        except sqlite3.Error as error:
+            raise Busy(f"{path}: {error}", hint="it is copied later") from error
+        finally:
+            connection.close()  # gives the lock back
+            os.close(source)
+
+
+def put_in_order(path: str) -> bool:
+    """Roll back or take in what lies beside a private copy, so that it is one file; whether it is sound."""
+    try:
+        connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=rw", uri=True, timeout=1)
+    except sqlite3.Error:
+        return False
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        found = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        return bool(found == ("ok",))
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
+        for suffix in (*PARTS[1:], "-shm"):
+            unlink_quietly(path + suffix)
+
+
+class DatabaseCopies:
+    """The copies in ``folder``, some of each generation. For one thread at a time."""
+
+    def __init__(self, folder: str, *, clock: Clock, check_room: Callable[[str, int], None]) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._check_room = check_room
+
+    def sweep_leftovers(self) -> None:
+        """Remove what a process that was killed left half made."""
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            return
+        for name in names:
+            if name.startswith(_BEING_MADE):
+                unlink_quietly(os.path.join(self.folder, name))
+
+    def newest(self, generation: str) -> str | None:
+        """The path of the newest copy of a generation."""
+        found = self._of(generation)
+        return found[-1] if found else None
+
+    def is_due(self, generation: str, mtime_ns: int) -> bool:
+        """Whether a database that was last written at ``mtime_ns`` has changed since its copy, a day or more ago."""
+        newest = self.newest(generation)
+        if newest is None:
+            return True
+        try:
+            is_same = os.stat(newest).st_mtime_ns == mtime_ns
+        except OSError:
+            return True
+        return not is_same and (self._clock.now() - _taken_at(newest)).total_seconds() >= 86_400
+
+    def take(self, parts: Mapping[str, str], generation: str) -> str:
+        """Copy a database and check the copy; its path. Raises Busy (later, then), StorageTrouble.
+
+        The copy of one that is damaged is kept as well, and named so. It has the time of what it was copied from.
+        """
+        try:
+            make_private_folder(self.folder)
+            status = os.stat(parts[""])
+            self._check_room(self.folder, sum(os.stat(path).st_size for path in parts.values()))
+            making = os.path.join(self.folder, f"{_BEING_MADE}{os.urandom(6).hex()}")
+            try:
+                self._copy(parts, making)
+                is_sound = put_in_order(making)
+                os.utime(making, ns=(status.st_mtime_ns, status.st_mtime_ns))
+                _fsync(making)
+                final = self._name(generation, is_sound=is_sound)
+                os.rename(making, final)
+                fsync_folder(self.folder)
+            finally:
+                for suffix in (*PARTS, "-shm"):
+                    unlink_quietly(making + suffix)
+        except OSError as error:
+            raise storage_trouble(error, "cannot keep a copy of a history database") from error
+        self._prune(generation)
+        return final
+
+    def _copy(self, parts: Mapping[str, str], making: str) -> None:
+        try:
+            copy_unlocked(parts, making)
+        except Busy:
+            if "-wal" in parts or parts[""].startswith("/proc/"):
+                raise
+            for suffix in PARTS[1:]:
+                unlink_quietly(making + suffix)
+            copy_locked(parts[""], making)
+
+    def _prune(self, generation: str) -> None:
+        for path in self._of(generation)[:-_KEPT_OF_EACH]:
+            unlink_quietly(path)
+
+    def _of(self, generation: str) -> list[str]:
+        try:
+            names = sorted(name for name in os.listdir(self.folder) if name.startswith(f"{generation[:16]}-"))
+        except OSError:
+            return []
+        return [os.path.join(self.folder, name) for name in names if name.endswith(".sqlite")]
+
+    def _name(self, generation: str, *, is_sound: bool) -> str:
+        when = f"{self._clock.now():%Y%m%dT%H%M%S.%fZ}"
+        return os.path.join(self.folder, f"{generation[:16]}-{when}{'' if is_sound else '-damaged'}.sqlite")
+
+
+def _taken_at(path: str) -> datetime:
+    words = os.path.basename(path).removesuffix(".sqlite").split("-")
+    try:
+        return datetime.strptime(words[1], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    except (IndexError, ValueError):
+        return datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _copy(path: str, target: str) -> None:
+    with TOUCHING:
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _copy_from(source, target, None)
+    finally:
+        with TOUCHING:
+            os.close(source)
+
+
+def _copy_from(source: int, target: str, deadline: float | None) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    into = os.open(target, flags, 0o600)
+    try:
+        offset = 0
+        while sent := os.sendfile(into, source, offset, _PIECE):
+            offset += sent
+            if deadline is not None and time.monotonic() > deadline:
+                raise Busy(
+                    "the database is too large to be copied while it is being written", hint="it is copied later"
+                )
+    finally:
+        os.close(into)
+
+
+def _fsync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _counter(path: str) -> int:
+    with TOUCHING:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return int.from_bytes(os.pread(fd, 28, 0)[_COUNTER], "big")
+        finally:
+            os.close(fd)
