@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nbguard.recover.likeness import TokenIndex, likeness, tokens
+from nbguard.recover.likeness import TokenIndex, likeness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,11 +14,16 @@ class Policy:
     """The thresholds of the alignment; set on real notebooks' histories (docs/benchmarks-rebuild.md)."""
 
     alike: float = 0.70
-    alike_without_base: float = 0.85
+    alike_ran: float = 0.90
+    just_added: float = 0.90
+    added: float = 0.97
     here: float = 0.12
-    near: float = 0.06
+    near: float = 0.03
     short_chars: int = 15
     short: float = 0.15
+    short_lines: int = 3
+    twin: float = 0.85
+    tried: float = 0.60
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Execution:
     """One execution, for aligning: its normal text."""
 
     text: str
+    session: str = ""
     failed: bool = False
     cell_id: str | None = None
 
@@ -83,6 +89,8 @@ class _Document:
         self._policy = policy
         self._has_base = any(cell.is_code for cell in base)
         self._pointer = -1
+        self._front = -1
+        self._session = ""
         self._index = TokenIndex()
         self._known: dict[int, Slot] = {}
         self._current: dict[str, list[Slot]] = defaultdict(list)
@@ -99,40 +107,137 @@ class _Document:
         text = execution.text
         if not text:
             return
-        slot = self._same(text)
+        slot = self._same(number)
         if slot is None:
-            slot = self._revised(execution, number)
+            slot = self._tried(number)
+            if slot is not None:
+                slot.steps.insert(len(slot.steps) - 1, Step(text, number))
+        if slot is None:
+            slot = self._revised(number)
             if slot is not None:
                 self._replace(slot, Step(text, number))
         if slot is None:
-            slot = self._insert(Slot(base=None, steps=[Step(text, number)]))
+            slot = self._insert(Slot(base=None, steps=[Step(text, number)]), self._place(number))
         slot.runs.append(number)
         self._pointer = slot.at
+        self._front = max(self._front, slot.at) if self._session == execution.session else slot.at
+        self._session = execution.session
 
-    def _same(self, text: str) -> Slot | None:
-        """The cell that has this very text, the nearest one from here on; or had it."""
+    def _same(self, number: int) -> Slot | None:
+        """The cell that has this very text, the nearest one from here on.
+
+        Many notebooks say the same in several cells, and edit all of these in the same way: where the cell that is
+        next has an older text very like this one, and what runs next follows it, this is its turn.
+        """
+        text = self._executed[number].text
         found = self._current.get(text)
-        if found:
-            return min(found, key=self._distance)
+        if not found:
+            return None
+        best = min(found, key=self._distance)
+        if 0 <= best.at - self._pointer <= 2:
+            return best
+        following = self._text_of(number + 1)
+        if following is not None and any(slot.text == following for slot in self._after(best, 3)):
+            return best
+        if not self._has_base and self._is_said_again(best, number):
+            return None
+        for slot in self._around():
+            if (
+                slot is not best
+                and slot.base is not None
+                and len(slot.steps) == 1
+                and self._may_go(slot, number)
+                and likeness(slot.text, text, self._policy.twin) >= self._policy.twin
+            ):
+                return None
+        return best
+
+    def _is_said_again(self, slot: Slot, number: int) -> bool:
+        """Whether this is a new cell with the text of an old one, and not the old one run again.
+
+        It came after the last cell there is, and neither before nor after it ran what stands beside the old one: a
+        short text (a seed, a reset, a look) then stands in the notebook twice more often than somebody jumps back.
+        """
+        return (
+            self._executed[number].session == self._session
+            and self._pointer == self._front
+            and slot.text.count("\n") < self._policy.short_lines
+            and self._pointer - slot.at > 1
+        )
+
+    def _tried(self, number: int) -> Slot | None:
+        """The cell that got this text only for one run, and then had the present one again."""
+        text, following = self._executed[number].text, self._text_of(number + 1)
+        if following is None or self._last_run[text] > number or not 0 <= self._pointer < len(self.slots):
+            return None
+        slot = self.slots[self._pointer]
+        if slot.is_code and slot.text == following and likeness(slot.text, text) >= self._policy.tried:
+            return slot
         return None
 
-    def _revised(self, execution: Execution, number: int) -> Slot | None:
+    def _revised(self, number: int) -> Slot | None:
         """The cell of which this is a new text."""
+        text = self._executed[number].text
         best: tuple[float, Slot] | None = None
-        for slot in self._candidates(execution.text):
-            if self._last_run.get(slot.text, -1) > number:
+        for slot in self._candidates(text):
+            if slot.text == text or not self._may_go(slot, number):
                 continue
-            bonus = self._bonus(slot, execution.text)
-            least = self._policy.alike if self._has_base else self._policy.alike_without_base
-            score = likeness(slot.text, execution.text, least - bonus) + bonus
-            if score >= least and (best is None or score > best[0]):
-                best = (score, slot)
+            bonus, least = self._bonus(slot, text), self._least(slot, number)
+            score = likeness(slot.text, text, least - bonus) + bonus
+            if score >= least and (best is None or score - least > best[0]):
+                best = (score - least, slot)
+        if best is None and 0 <= self._pointer < len(self.slots):
+            slot = self.slots[self._pointer]
+            if slot.is_code and slot.base is None and self._may_go(slot, number) and _grew(slot.text, text):
+                return slot
         return best[1] if best else None
 
+    def _least(self, slot: Slot, number: int) -> float:
+        """How alike a text must be to be this cell's new one."""
+        if slot.base is not None:
+            return self._policy.alike_ran if slot.runs and slot.at != self._pointer else self._policy.alike
+        is_here = slot.at in (self._pointer, self._pointer + 1)
+        following = self._text_of(number + 1)
+        is_followed = following is not None and any(other.text == following for other in self._after(slot, 1))
+        return self._policy.just_added if is_here or is_followed else self._policy.added
+
+    def _may_go(self, slot: Slot, number: int) -> bool:
+        """Whether the slot's text may give way: nobody runs it again, or another cell has it too."""
+        return self._last_run.get(slot.text, -1) <= number or len(self._current[slot.text]) > 1
+
     def _candidates(self, text: str) -> list[Slot]:
-        near = [slot for slot in self.slots[max(self._pointer - 2, 0) : self._pointer + 5] if slot.is_code]
         voted = [self._known[number] for number in self._index.likeliest(text)]
-        return list(dict.fromkeys([*near, *voted]))
+        return list(dict.fromkeys([*self._around(), *voted]))
+
+    def _around(self) -> list[Slot]:
+        return [slot for slot in self.slots[max(self._pointer - 2, 0) : self._pointer + 5] if slot.is_code]
+
+    def _after(self, slot: Slot, most: int) -> list[Slot]:
+        return [other for other in self.slots[slot.at + 1 : slot.at + 1 + 2 * most] if other.is_code][:most]
+
+    def _text_of(self, number: int) -> str | None:
+        return self._executed[number].text if number < len(self._executed) else None
+
+    def _place(self, number: int) -> int:
+        """Where an added cell goes: after the one that ran before it, if what runs next follows there.
+
+        After a look back at earlier cells, people add at the place that they had reached before.
+        """
+        here = self._pointer + 1
+        if self._front < here:
+            return here
+        following = self._next_known(number)
+        if following is not None and following.at >= here:
+            return here if following.at <= here + 1 else min(self._front + 1, following.at)
+        return here if self._has_base else self._front + 1
+
+    def _next_known(self, number: int) -> Slot | None:
+        """The cell that one of the next three executions is, as far as its text tells."""
+        for later in range(number + 1, min(number + 4, len(self._executed))):
+            found = self._current.get(self._executed[later].text)
+            if found:
+                return min(found, key=self._distance)
+        return None
 
     def _bonus(self, slot: Slot, text: str) -> float:
         ahead = slot.at - self._pointer
@@ -141,19 +246,23 @@ class _Document:
             bonus = self._policy.here
         elif abs(ahead) <= 3:
             bonus = self._policy.near
-        if min(len(slot.text), len(text)) < self._policy.short_chars:
+        shorter = min(len(slot.text), len(text))
+        if shorter < self._policy.short_chars:
             bonus -= self._policy.short
+        elif shorter < 3 * self._policy.short_chars:
+            bonus -= self._policy.short / 2
         return bonus
 
     def _distance(self, slot: Slot) -> tuple[int, int]:
         ahead = slot.at - self._pointer
         return (ahead, 0) if ahead > 0 else (-ahead, 1)
 
-    def _insert(self, slot: Slot) -> Slot:
-        at = self._pointer + 1
+    def _insert(self, slot: Slot, at: int) -> Slot:
         self.slots.insert(at, slot)
         for place in range(at, len(self.slots)):
             self.slots[place].at = place
+        if self._front >= at:
+            self._front += 1
         self._hold(slot)
         return slot
 
@@ -173,6 +282,6 @@ class _Document:
         self._current[slot.text].remove(slot)
 
 
-def words(text: str) -> int:
-    """Tokens of a text."""
-    return len(tokens(text).order)
+def _grew(old: str, new: str) -> bool:
+    """Whether one text is the other, typed further."""
+    return len(old) >= 3 and new.startswith(old)

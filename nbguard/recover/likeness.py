@@ -12,6 +12,7 @@ from functools import lru_cache
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _MOST_CHARS = 12_000
 _MOST_TOKENS = 1_200
+_BY_CHARS = 240
 _COMMON = 48
 _VOTED = 6
 
@@ -45,6 +46,8 @@ def likeness(old: str, new: str, at_least: float = 0.0) -> float:
     total = before.chars + after.chars
     if not total:
         return 1.0
+    if len(old) + len(new) <= _BY_CHARS:
+        return _by_chars(old, new, at_least)
     small, large = sorted((before.counts, after.counts), key=len)
     shared = sum(len(token) * min(count, large[token]) for token, count in small.items() if token in large)
     if 2 * shared / total < at_least:
@@ -54,6 +57,14 @@ def likeness(old: str, new: str, at_least: float = 0.0) -> float:
         len(before.order[at]) for start, _, size in matcher.get_matching_blocks() for at in range(start, start + size)
     )
     ratio = 2 * kept / total
+    return ratio if ratio >= at_least else 0.0
+
+
+def _by_chars(old: str, new: str, at_least: float) -> float:
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    if matcher.real_quick_ratio() < at_least or matcher.quick_ratio() < at_least:
+        return 0.0
+    ratio = matcher.ratio()
     return ratio if ratio >= at_least else 0.0
 
 

@@ -8,9 +8,11 @@ from datetime import datetime
 
 from nbguard.recover.alignment import BaseText, Execution, Policy, align
 from nbguard.recover.base_notebook import BaseNotebook, read_base
+from nbguard.recover.binding_guard import guarded
 from nbguard.recover.chronology import chronological_log
 from nbguard.recover.found import FoundCell
 from nbguard.recover.rebuilt_cells import Composed, compose
+from nbguard.recover.scratch import scratch
 from nbguard.recover.sound_cells import Json, joined, normal
 
 
@@ -53,12 +55,10 @@ def rebuild(
     """
     notebook, notes = _base(base)
     executed = [cell for cell in found if cell.executed and cell.kind == "code"]
-    slots = align(
-        [_text(cell) for cell in notebook.cells],
-        [Execution(normal(cell.source), cell.failed, cell.cell_id) for cell in executed],
-        policy or Policy(),
-    )
-    composed: Composed = compose(notebook.cells, executed, slots, base_origin=base_origin)
+    runs = [Execution(normal(cell.source), cell.group, cell.failed, cell.cell_id) for cell in executed]
+    slots = guarded(align([_text(cell) for cell in notebook.cells], runs, policy or Policy()))
+    apart = scratch(slots, runs, has_base=bool(notebook.cells))
+    composed: Composed = compose(notebook.cells, executed, slots, apart, base_origin=base_origin)
     ours: Json = {"v": 1, "what": "rebuilt notebook", "made_at": now.isoformat(), "base": base_origin if base else None}
     return Rebuilt(
         notebook=composed.as_notebook({**notebook.metadata, "nbguard": ours}),

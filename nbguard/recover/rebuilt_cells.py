@@ -8,11 +8,16 @@ from dataclasses import dataclass
 
 from nbguard.recover.alignment import Slot, Step
 from nbguard.recover.found import FoundCell
-from nbguard.recover.notebook_text import code_cell, notebook_text
+from nbguard.recover.notebook_text import code_cell, markdown_cell, notebook_text
 from nbguard.recover.outputs import shown_outputs
 from nbguard.recover.sound_cells import Json, fresh_id, normal
 
 _MOST_REPLACED_CHARS = 200_000
+_SCRATCH = (
+    "# Probably scratch\n\n"
+    "These cells were executed, and look as if they had not stayed in the notebook: a glance at a value, a copy of a "
+    "few lines, a cell that later runs passed over. Where one belongs above, move it there."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +38,25 @@ class Composed:
 
 
 def compose(
-    base: Sequence[Json], executed: Sequence[FoundCell], slots: Sequence[Slot], *, base_origin: str
+    base: Sequence[Json],
+    executed: Sequence[FoundCell],
+    slots: Sequence[Slot],
+    scratch: Sequence[Slot],
+    *,
+    base_origin: str,
 ) -> Composed:
-    """The slots as cells, in order. Every cell keeps the id it has in the base; new ones get their own."""
+    """The slots as cells, in order, those of ``scratch`` at the end under a heading.
+
+    Every cell keeps the id it has in the base; new ones get their own.
+    """
     taken = {str(cell["id"]) for cell in base}
     writer = _Writer(base, executed, base_origin, taken)
-    written = [writer.cell(slot) for slot in slots]
+    apart = {id(slot) for slot in scratch}
+    written = [writer.cell(slot) for slot in slots if id(slot) not in apart]
+    if scratch:
+        about: Json = {"nbguard": {"state": "heading"}}
+        written.append((markdown_cell(fresh_id("scratch", taken), _SCRATCH, about), "heading"))
+        written.extend(writer.cell(slot, "scratch") for slot in scratch)
     never = sum(1 for slot in slots if slot.is_code and slot.base is not None and not slot.runs)
     return Composed(
         cells=tuple(cell for cell, _ in written), states=tuple(state for _, state in written), never_run=never
@@ -52,12 +70,12 @@ class _Writer:
         self._base_origin = base_origin
         self._taken = taken
 
-    def cell(self, slot: Slot) -> tuple[Json, str]:
+    def cell(self, slot: Slot, added: str = "added") -> tuple[Json, str]:
         """One cell, and its state."""
         last = slot.steps[-1]
         origin = self._base_origin if last.run is None else self._executed[last.run].origin
         if slot.base is None:
-            state, cell = "added", self._added(slot)
+            state, cell = added, self._added(slot)
             about: Json = {"from": origin}
         else:
             state, cell, about = self._kept(slot, origin)
