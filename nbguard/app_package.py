@@ -6,30 +6,46 @@ there, and :func:`build_package` then asks for no home, no working folder and no
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from nbguard.app import Store, archive_of, open_store
 from nbguard.clock import SystemClock
 from nbguard.errors import NbguardError
 from nbguard.model import Version
-from nbguard.package.build import Parts, build
+from nbguard.package.build import DatabaseCopy, Parts, build
 from nbguard.package.contents import Chosen, Missing, Order, PackageReport
+from nbguard.package.executed import Base, RebuiltPair, Written
+from nbguard.package.stories import Story
 
 if TYPE_CHECKING:
     from nbguard.cli.context import Context
-    from nbguard.ports import Library, Progress
+    from nbguard.ports import ExecutedLibrary, Library, Progress
+    from nbguard.recover.found import FoundCell
 
 _STREAM_OVER_BYTES = 16_000_000
+
+GetOutputs = Callable[[str], str | None]
+"""The recorded outputs of a run by its id, as OutputStore.get."""
 
 
 def preload() -> None:
     """Import everything a package needs, so that later it can be made without the installation on disk."""
     "".encode("cp437")  # zipfile's names
+    import nbguard.app_history
+    import nbguard.archive.executed_library
     import nbguard.archive.library
+    import nbguard.archive.outputs
     import nbguard.archive.streaming
-    import nbguard.archive.trailers  # noqa: F401 - imported for later
+    import nbguard.archive.trailers
+    import nbguard.history.export
+    import nbguard.recover.page
+    import nbguard.recover.rebuild
+    import nbguard.recover.wording  # noqa: F401 - imported for later
 
 
 def package_store(context: Context, progress: Progress) -> tuple[Store, tuple[Missing, ...]]:
@@ -40,7 +56,7 @@ def package_store(context: Context, progress: Progress) -> tuple[Store, tuple[Mi
         archive_of(context).require()
         store.folder.catch_up(progress)
     except (NbguardError, sqlite3.Error, OSError) as error:
-        missing.append(_missing_archive(error))
+        missing.append(_missing("archive", error))
         try:
             store.folder.catch_up(progress)
         except (NbguardError, sqlite3.Error, OSError):
@@ -52,12 +68,45 @@ def package_store(context: Context, progress: Progress) -> tuple[Store, tuple[Mi
     return store, tuple(missing)
 
 
-def parts_of(store: Store) -> Parts:
-    """What a package is made from."""
+def package_executed(context: Context, progress: Progress) -> tuple[ExecutedLibrary | None, tuple[Missing, ...]]:
+    """Everything executed that was kept, as far as it can be read; and what cannot."""
+    from nbguard.app_history import executed_library
+
+    try:
+        return executed_library(context, progress), ()
+    except (NbguardError, sqlite3.Error, OSError) as error:
+        return None, (_missing("executed cells", error),)
+
+
+def package_outputs(context: Context) -> GetOutputs:
+    """Recorded outputs; none where they cannot be read."""
+
+    def get(run: str) -> str | None:
+        from nbguard.app_history import output_store_of
+
+        try:
+            return output_store_of(context).get(run)
+        except (NbguardError, OSError):
+            return None  # the code is there; that its outputs are not is said of the run itself
+
+    return get
+
+
+def parts_of(
+    store: Store,
+    *,
+    executed: ExecutedLibrary | None = None,
+    outputs: GetOutputs = lambda run: None,
+    databases: str | None = None,
+    zone: tzinfo = UTC,
+) -> Parts:
+    """What a package is made from; ``databases`` is the folder with whole copies, ``zone`` that of whoever reads."""
     from nbguard.archive.library import ArchiveLibrary
     from nbguard.archive.names import escape_component, fast_import_path, tree_path
     from nbguard.archive.streaming import stream
     from nbguard.archive.trailers import subject_of, trailers_of
+    from nbguard.recover.page import as_html
+    from nbguard.recover.wording import local
 
     library = ArchiveLibrary(catalog=store.catalog, archive=store.archive, spool=store.spool)
 
@@ -70,10 +119,16 @@ def parts_of(store: Store) -> Parts:
     return Parts(
         library=library,
         read=read,
+        executed=executed,
+        export=lambda story: export_story(story, outputs),
+        rebuild=lambda base, stories: rebuild_stories(base, stories, outputs, SystemClock().now()),
+        databases=lambda: database_copies(databases) if databases is not None else [],
+        as_page=lambda data, name, subtitle: as_html(data, name=name, subtitle=subtitle),
         escape=escape_component,
         tree_path=lambda path: fast_import_path(tree_path(path)),
         message_of=lambda version: f"{subject_of(version)}\n\n{trailers_of(version)}",
         now=SystemClock().now,
+        in_words=lambda moment: local(moment, zone),
     )
 
 
@@ -91,5 +146,65 @@ def build_package(parts: Parts, order: Order, target: str, progress: Progress) -
     return build(parts, order, target, progress)
 
 
-def _missing_archive(error: Exception) -> Missing:
-    return Missing(what="archive", reason=error.message if isinstance(error, NbguardError) else str(error))
+def export_story(story: Story, outputs: GetOutputs) -> Written:
+    """A session as py:percent and as a notebook, with what was recorded of it."""
+    from nbguard.history.export import ExportedCell, as_notebook, as_percent
+    from nbguard.recover.chronology import chronological_log
+
+    found = _found_cells(story, outputs)
+    cells = [ExportedCell(cell.source, cell.line, cell.seen_at or story.began_at) for cell in found]
+    ipynb = chronological_log(found, {}, now=SystemClock().now()) if story.runs else as_notebook(cells, story.id)
+    return Written(py=as_percent(cells).text.encode("utf-8", "replace"), ipynb=ipynb)
+
+
+def rebuild_stories(base: Base | None, stories: Sequence[Story], outputs: GetOutputs, now: datetime) -> RebuiltPair:
+    """A notebook from its last good version and what was executed for it."""
+    from nbguard.recover.rebuild import rebuild
+
+    found = [cell for story in stories for cell in _found_cells(story, outputs)]
+    rebuilt = rebuild(
+        base.data if base is not None else None, found, now=now, base_at=base.saved_at if base is not None else None
+    )
+    return RebuiltPair(notebook=rebuilt.notebook, log=rebuilt.log)
+
+
+def database_copies(folder: str) -> Iterator[DatabaseCopy]:
+    """Whole copies of history databases that lie in ``folder``: regular files only. Raises NbguardError."""
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise NbguardError(f"cannot read {folder}: {error.strerror}") from error
+    for name in names:
+        path = os.path.join(folder, name)
+        status = os.lstat(path)
+        if stat.S_ISREG(status.st_mode) and not name.startswith("."):
+            yield DatabaseCopy(path, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _found_cells(story: Story, outputs: GetOutputs) -> list[FoundCell]:
+    from nbguard.package.belonging import paired
+    from nbguard.recover.found import FoundCell
+
+    found = []
+    for cell, run in paired(story.cells, story.runs):
+        line = cell.line if cell is not None else run.execution_count if run is not None else None
+        source = cell.source if cell is not None else run.source if run is not None else ""
+        found.append(
+            FoundCell(
+                source=source,
+                origin=f"history {story.id}:{line}" if cell is not None else "recorder",
+                group=story.id,
+                line=line,
+                seen_at=run.started_at if run is not None else cell.seen_at if cell is not None else None,
+                outputs=outputs(run.id) if run is not None else None,
+                output_text=cell.output if cell is not None else None,
+                failed=run is not None and run.status == "error",
+            )
+        )
+    return found
+
+
+def _missing(what: str, error: Exception) -> Missing:
+    return Missing(what=what, reason=error.message if isinstance(error, NbguardError) else str(error))

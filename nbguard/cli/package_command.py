@@ -12,13 +12,13 @@ from nbguard.cli.completion import complete_notebook, complete_when
 from nbguard.cli.context import Context
 from nbguard.cli.output import Bar, path_fields, print_json, print_line, say, size
 from nbguard.cli.zone import LOCAL
-from nbguard.errors import NoArchive, NothingMatched, PartlyDone, UsageError
+from nbguard.errors import Ambiguous, NoArchive, NothingMatched, PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from nbguard.package.build import Parts
     from nbguard.package.contents import Chosen, Missing, PackageReport
-    from nbguard.ports import Library
     from nbguard.recover.when import When
 
 
@@ -58,12 +58,20 @@ def command(
     bar = Bar("packing")
     try:
         store, missing = app_package.package_store(context, bar)
-        parts = app_package.parts_of(store)
+        executed, not_executed = app_package.package_executed(context, bar)
+        parts = app_package.parts_of(
+            store,
+            executed=executed,
+            outputs=app_package.package_outputs(context),
+            databases=context.places.databases,
+            zone=LOCAL,
+        )
         order = Order(
-            notebooks=_chosen(parts.library, notebooks, chosen_when),
+            notebooks=_chosen(parts, notebooks, chosen_when),
+            unsaved=not notebooks,
             everything=everything,
             at=_instant(chosen_when),
-            known_missing=missing,
+            known_missing=missing + not_executed,
         )
         if vanished is not None and not order.notebooks:
             raise vanished
@@ -78,7 +86,7 @@ def command(
 
         raise PartlyDone(
             f"packed, but {len(report.missing)} thing{'' if len(report.missing) == 1 else 's'} could not be read",
-            hint=listed(shown(_named(item)) for item in report.missing),
+            hint=listed(shown(_missing_words(item)) for item in report.missing),
         )
 
 
@@ -98,26 +106,17 @@ def _target(given: str | None, now: datetime) -> str:
     return os.path.normpath(os.path.join(working_folder(), name))
 
 
-def _chosen(library: Library, notebooks: tuple[str, ...], when: When | None) -> tuple[Chosen, ...]:
-    """What goes in, each lineage once. Raises NothingMatched, Ambiguous."""
-    from nbguard.package.contents import Chosen
+def _chosen(parts: Parts, notebooks: tuple[str, ...], when: When | None) -> tuple[Chosen, ...]:
+    """What goes in, each notebook once. Raises NothingMatched, Ambiguous."""
     from nbguard.recover.choose import pick
 
     if notebooks:
-        found = [find(library, notebook) for notebook in notebooks]
-        picked = [(each, None if when is None else pick(each.versions, when, LOCAL)) for each in found]
-        named = [
-            Chosen(
-                path=each.path if version is None else version.path,
-                notebook=each.notebook,
-                newest=version.id if version is not None else None,
-                versions=len(each.versions),
-            )
-            for each, version in picked
-        ]
-        return tuple({chosen.notebook: chosen for chosen in named}.values())
+        named = [_named(parts, notebook, when) for notebook in notebooks]
+        return tuple({(chosen.notebook, chosen.notebook or chosen.path): chosen for chosen in named}.values())
     from nbguard.app_package import everything_in
+    from nbguard.package.contents import Chosen
 
+    library = parts.library
     every = everything_in(library)
     if when is None:
         return every
@@ -129,6 +128,28 @@ def _chosen(library: Library, notebooks: tuple[str, ...], when: When | None) -> 
             continue  # it was not there yet
         then.append(Chosen(path=version.path, notebook=chosen.notebook, newest=version.id, versions=chosen.versions))
     return tuple(then)
+
+
+def _named(parts: Parts, text: str, when: When | None) -> Chosen:
+    from nbguard.package.contents import Chosen
+    from nbguard.recover.choose import pick
+
+    try:
+        found = find(parts.library, text)
+    except Ambiguous:
+        raise
+    except NothingMatched:
+        path = os.path.normpath(os.path.join(working_folder(), text))
+        if parts.executed is None or all(link.path != path for link in parts.executed.links()):
+            raise
+        return Chosen(path=path, notebook="")  # it was never saved, and cells were executed for it
+    version = None if when is None else pick(found.versions, when, LOCAL)
+    return Chosen(
+        path=found.path if version is None else version.path,
+        notebook=found.notebook,
+        newest=version.id if version is not None else None,
+        versions=len(found.versions),
+    )
 
 
 def _instant(when: When | None) -> datetime | None:
@@ -164,6 +185,6 @@ def _missing_fields(missing: Missing) -> dict[str, object]:
     return missing_row(missing)
 
 
-def _named(missing: Missing) -> str:
+def _missing_words(missing: Missing) -> str:
     whose = f" of {missing.path}" if missing.path is not None else ""
     return f"{missing.what} {(missing.id or '')[:10]}{whose}: {missing.reason}"

@@ -1,11 +1,13 @@
-"""Making a package: choose, read and check every version, write it aside, read the zip back, give it its name."""
+"""Making a package: choose, read and check everything, write it aside, read the zip back, give it its name."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from nbguard import __version__
 from nbguard.clock import iso
@@ -15,17 +17,30 @@ from nbguard.package.aside import Aside
 from nbguard.package.bundle import BundleFailed, FreshHistory, MessageOf, TreePath
 from nbguard.package.checking import check
 from nbguard.package.contents import Chosen, Member, Missing, Order, PackageReport
+from nbguard.package.executed import Base, ExecutedPacking, Export, Rebuild
 from nbguard.package.first_words import first_words
-from nbguard.package.manifest import FORMAT, Rows, document, member_row, missing_row, path_fields, version_row
-from nbguard.package.members import BUNDLE, NOTEBOOKS, VERSIONS, EscapeComponent, Names, stamp
+from nbguard.package.manifest import FORMAT, document, missing_row
+from nbguard.package.members import BUNDLE, DATABASES, EscapeComponent
+from nbguard.package.notebooks import AsPage, NotebookPacking, Packed, ReadVersion
 from nbguard.package.restore_script import MAIN, RESTORE
-from nbguard.package.selection import as_of, faces, is_deleted
-from nbguard.package.staging import Staged
-from nbguard.package.zip_writing import ZipWriting
-from nbguard.ports import Library, Progress
+from nbguard.package.selection import as_of, is_deleted
+from nbguard.package.sink import OURS, Sink
+from nbguard.package.stories import Stories, Story
+from nbguard.package.timeline import Timeline
+from nbguard.package.timeline_page import When
+from nbguard.ports import ExecutedLibrary, Library, Progress
 
-ReadVersion = Callable[[Version], Iterator[bytes]]
-"""The bytes of a version, piece by piece, not yet checked. Raises NbguardError."""
+_LARGEST_BASE_BYTES = 8_000_000
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseCopy:
+    """A whole history database that was kept: where the copy lies, and when it was made."""
+
+    path: str
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +49,16 @@ class Parts:
 
     library: Library
     read: ReadVersion
+    executed: ExecutedLibrary | None
+    export: Export
+    rebuild: Rebuild
+    databases: Callable[[], Iterable[DatabaseCopy]]
+    as_page: AsPage
     escape: EscapeComponent
     tree_path: TreePath
     message_of: MessageOf
     now: Callable[[], datetime]
+    in_words: When
 
 
 def build(parts: Parts, order: Order, target: str, progress: Progress) -> PackageReport:
@@ -62,196 +83,178 @@ class _Building:
 
     def __init__(self, parts: Parts, order: Order, aside: Aside) -> None:
         self._parts, self._order, self._aside = parts, order, aside
-        self._names = Names(parts.escape)
-        self._missing = list(order.known_missing)
-        self._member_rows = Rows(aside.path("members"))
-        self._version_rows = Rows(aside.path("versions"))
-        self._notebook_rows = Rows(aside.path("notebooks"))
-        self._zip = ZipWriting(aside.path("package"))
-        self._history: FreshHistory | None = None
-        self._total = sum(chosen.versions for chosen in order.notebooks)
+        self._sink = sink = Sink(aside, parts.escape, order.known_missing)
+        self._made_at = parts.now()
+        self._timeline = Timeline(aside.path("timeline"), parts.in_words)
+        self._notebooks = NotebookPacking(sink, read=parts.read, as_page=parts.as_page, history=None)
+        self._executed = ExecutedPacking(sink, export=parts.export, rebuild=parts.rebuild, now=self._made_at)
         self._versions = 0
-        self._tops: set[str] = set()
         try:
-            self._history = FreshHistory(
+            self._notebooks.history = FreshHistory(
                 aside.path("history.git"), message_of=parts.message_of, tree_path=parts.tree_path
             )
         except BundleFailed as error:
-            self._no_bundle(error)
+            self._notebooks.drop_history(error)
+        self._stories = self._open_stories()
 
     def run(self, progress: Progress) -> PackageReport:
+        total = sum(chosen.versions for chosen in self._order.notebooks)
+
+        def each() -> None:
+            done = self._sink.versions.count
+            progress(done, max(total, done + 1))
+
         for chosen in self._order.notebooks:
-            self._notebook(chosen, progress)
+            self._notebook(chosen, each)
+        if self._order.unsaved:
+            self._attempt("executed cells", self._unsaved)
+        if self._order.everything:
+            self._attempt("executed cells", self._unlinked)
+            self._databases()
         self._bundle()
         manifest = self._last_words()
-        self._zip.finish()
-        size, digest = check(self._aside.path("package"), self._member_rows, manifest, progress)
+        self._sink.zip.finish()
+        size, digest = check(self._aside.path("package"), self._sink.members, manifest, progress)
         self._aside.place("package")
         return PackageReport(
             written_to=self._aside.target,
-            members=self._member_rows.count + 1,
+            members=self._sink.members.count + 1,
             bytes=size,
-            notebooks=self._notebook_rows.count,
+            notebooks=self._sink.notebooks.count,
             versions=self._versions,
-            sessions=0,
+            sessions=self._executed.sessions,
             sha256=digest,
-            missing=tuple(self._missing),
+            missing=tuple(self._sink.missing),
         )
 
     def close(self) -> None:
-        self._zip.abandon()
-        for rows in (self._member_rows, self._version_rows, self._notebook_rows):
-            rows.close()
-        if self._history is not None:
-            self._history.close()
+        self._sink.close()
+        self._timeline.close()
+        if self._notebooks.history is not None:
+            self._notebooks.history.close()
 
-    # -- notebooks -------------------------------------------------------------------------------------------------
+    # -- notebooks and what was executed ---------------------------------------------------------------------------
 
-    def _notebook(self, chosen: Chosen, progress: Progress) -> None:
-        versions = as_of(self._parts.library.log(chosen.notebook), chosen.newest, self._order.at)
-        folder = self._names.folder_for(VERSIONS, chosen.path)
-        where: dict[str, str] = {}
-        for version in versions:
-            progress(self._version_rows.count, max(self._total, self._version_rows.count + 1))
-            member = self._version(version, folder, where)
-            self._version_rows.add(version_row(version, member, _source(version)))
-        face = next((version for version in faces(versions) if version.sha256 in where), None)
-        member = self._face(chosen, face) if face is not None else None
-        self._notebook_rows.add(
-            {
-                "notebook": chosen.notebook,
-                **path_fields(chosen.path),
-                "member": member,
-                "version": face.id if face is not None and member is not None else None,
-                "saved_at": iso(face.saved_at) if face is not None else None,
-                "versions": len(versions),
-                "deleted": is_deleted(versions),
-                "newest_status": str(versions[-1].status) if versions else None,
-            }
-        )
+    def _notebook(self, chosen: Chosen, each: Callable[[], None]) -> None:
+        log = self._parts.library.log(chosen.notebook) if chosen.notebook else []
+        versions = as_of(log, chosen.newest, self._order.at)
+        packed = self._notebooks.pack(chosen, versions, each)
+        self._versions += packed.versions
+        paths = [chosen.path, *(version.path for version in log)]
+        stories = self._attempt("executed cells", lambda: self._stories_of(chosen.notebook, paths)) or []
+        self._with_stories(chosen, versions, packed, stories)
 
-    def _version(self, version: Version, folder: str, where: dict[str, str]) -> str | None:
-        """The member that holds its bytes; None for a tombstone, and where they cannot be read."""
-        if version.sha256 is None:
-            self._remember(version, None)
+    def _with_stories(
+        self, chosen: Chosen, versions: Sequence[Version], packed: Packed, stories: Sequence[Story]
+    ) -> None:
+        links = []
+        if packed.member is not None:
+            links.append(("the notebook", packed.member))
+        if packed.page is not None:
+            links.append(("read it here", packed.page))
+        events = [*packed.events, *self._executed.pack(chosen.path, stories)]
+        if stories:
+            links += self._executed.rebuild(chosen.path, self._base(packed), stories)
+        note = f"{len(versions)} versions" + (f", {len(stories)} sessions" if stories else "")
+        if is_deleted(versions):
+            note += ", deleted"
+        self._timeline.add(chosen.path, note, links, events)
+
+    def _base(self, packed: Packed) -> Base | None:
+        if packed.face is None or packed.face.size > _LARGEST_BASE_BYTES:
             return None
-        if version.sha256 in where:
-            self._remember(version, None)
-            self._versions += 1
-            return where[version.sha256]
         try:
-            staged = Staged(self._parts.read(version), version, self._aside.path("staged"))
-        except NbguardError as error:
-            self._missing.append(_missing_version(version, error))
+            return Base(b"".join(self._parts.read(packed.face)), packed.face.saved_at)
+        except NbguardError:
+            return None  # it was read a moment ago; what is missing of it is named there
+
+    def _open_stories(self) -> Stories | None:
+        executed = self._parts.executed
+        if executed is None:
             return None
-        with staged:
-            name = self._names.inside(folder, f"{stamp(version.saved_at)}-{version.id[:8]}", _extension(version.path))
-            self._write(name, staged, version)
-            self._remember(version, staged)
-        self._versions += 1
-        where[version.sha256] = name
-        return name
+        return self._attempt("executed cells", lambda: Stories(executed, self._parts.library, self._order.at))
 
-    def _face(self, chosen: Chosen, version: Version) -> str | None:
-        """A notebook at its own path, in its last good state."""
+    def _stories_of(self, notebook: str, paths: Sequence[str]) -> list[Story]:
+        return self._stories.of(notebook, paths) if self._stories is not None else []
+
+    def _unsaved(self) -> None:
+        """Notebooks of which no version was ever kept, and cells were executed."""
+        known = {chosen.path for chosen in self._order.notebooks if not chosen.notebook}
+        for path, stories in self._stories.unsaved() if self._stories is not None else ():
+            if path not in known:
+                chosen = Chosen(path=path, notebook="")
+                packed = self._notebooks.pack(chosen, [], lambda: None)
+                self._with_stories(chosen, [], packed, stories)
+
+    def _unlinked(self) -> None:
+        for story in self._stories.rest() if self._stories is not None else ():
+            self._timeline.note_unlinked(self._executed.pack(None, [story]))
+
+    def _databases(self) -> None:
+        copies = self._attempt("history databases", lambda: list(self._parts.databases())) or []
+        for copy in copies:
+            name = self._sink.names.file(DATABASES, os.path.basename(copy.path))
+            try:
+                self._sink.add_file(name, copy.path, time=copy.time, source="history database")
+            except FileNotFoundError:
+                continue  # pruned since it was listed
+
+    def _attempt(self, what: str, step: Callable[[], _Answer]) -> _Answer | None:
+        """The step's answer; None when what it reads cannot be read, which then is said."""
         try:
-            staged = Staged(self._parts.read(version), version, self._aside.path("staged"))
-        except NbguardError as error:
-            self._missing.append(_missing_version(version, error))
+            return step()
+        except (NbguardError, sqlite3.Error) as error:
+            reason = error.message if isinstance(error, NbguardError) else str(error)
+            if not any(item.what == what and item.reason == reason for item in self._sink.missing):
+                self._sink.missing.append(Missing(what=what, reason=reason))
             return None
-        with staged:
-            name = self._names.file(NOTEBOOKS, chosen.path)
-            self._write(name, staged, version, chosen.path)
-        return name
-
-    def _write(self, name: str, staged: Staged, version: Version, original: str | None = None) -> None:
-        self._add(
-            self._zip.add(
-                name,
-                staged.chunks(),
-                size=staged.size,
-                time=version.saved_at,
-                source=f"{_source(version)} version {version.id}",
-                original_path=original or version.path,
-            )
-        )
-
-    def _remember(self, version: Version, staged: Staged | None) -> None:
-        """For the bundle; ``staged`` is None when git has the bytes already."""
-        if self._history is None:
-            return
-        try:
-            self._history.add(version, *((staged.size, staged.chunks()) if staged is not None else (0, ())))
-        except BundleFailed as error:
-            self._no_bundle(error)
 
     # -- the rest --------------------------------------------------------------------------------------------------
 
     def _bundle(self) -> None:
-        if self._history is None:
+        history, path = self._notebooks.history, self._aside.path("bundle")
+        if history is None:
             return
-        path = self._aside.path("bundle")
         try:
-            if not self._history.finish(self._parts.library.version, path):
+            if not history.finish(self._parts.library.version, path):
                 return
         except BundleFailed as error:
-            self._no_bundle(error)
+            self._notebooks.drop_history(error)
             return
-        self._add_file(BUNDLE, path, source="nbguard", packed=True)
-
-    def _no_bundle(self, error: BundleFailed) -> None:
-        if self._history is not None:
-            self._history.close()
-            self._history = None
-        self._missing.append(Missing(what="git bundle", reason=str(error)))
+        self._sink.add_file(BUNDLE, path, time=self._made_at, packed=True)
 
     def _last_words(self) -> Member:
-        made_at = self._parts.now()
-        self._add_bytes("restore.py", RESTORE, made_at)
-        self._add_bytes("__main__.py", MAIN, made_at)
-        self._tops |= {"restore.py", "MANIFEST.json"}
+        made_at, sink = self._made_at, self._sink
+        counts = f"{sink.notebooks.count} notebooks, {self._versions} versions, {self._executed.sessions} sessions"
+        as_of_words = "" if self._order.at is None else f", as of {self._parts.in_words(self._order.at)}"
+        page = self._timeline.page(self._parts.in_words(made_at), counts, as_of_words, sink.missing)
+        sink.add("index.html", page, size=0, time=made_at, source=OURS)
+        sink.add_bytes("restore.py", RESTORE, time=made_at)
+        sink.add_bytes("__main__.py", MAIN, time=made_at)
         text = first_words(
-            places=sorted(self._tops),
-            counts=f"{self._notebook_rows.count} notebooks, {self._versions} versions",
+            places=sorted(sink.tops | {"MANIFEST.json"}),
+            counts=counts,
             made_at=made_at,
             made_by=f"nbguard {__version__}",
             at=self._order.at,
-            missing=self._missing,
+            missing=sink.missing,
         )
-        self._add_bytes("READ-ME-FIRST.txt", text.encode("utf-8"), made_at)
+        sink.add_bytes("READ-ME-FIRST.txt", text.encode("utf-8", "replace"), time=made_at)
         head: dict[str, object] = {
             "format": FORMAT,
             "made_by": f"nbguard {__version__}",
             "made_at": iso(made_at),
             "everything": self._order.everything,
             "at": None if self._order.at is None else iso(self._order.at),
-            "missing": [missing_row(item) for item in self._missing],
+            "missing": [missing_row(item) for item in sink.missing],
         }
-        rows = {"notebooks": self._notebook_rows, "versions": self._version_rows, "members": self._member_rows}
+        rows = {
+            "notebooks": sink.notebooks,
+            "versions": sink.versions,
+            "sessions": sink.sessions,
+            "members": sink.members,
+        }
+        for each in rows.values():
+            each.flush()
         size = sum(os.path.getsize(each.path) for each in rows.values())
-        return self._zip.add("MANIFEST.json", document(head, rows), size=size, time=made_at, source="nbguard")
-
-    def _add_bytes(self, name: str, data: bytes, time: datetime) -> None:
-        self._add(self._zip.add(name, [data], size=len(data), time=time, source="nbguard"))
-
-    def _add_file(self, name: str, path: str, *, source: str, packed: bool) -> None:
-        with open(path, "rb") as file:
-            chunks = iter(lambda: file.read(1 << 20), b"")
-            size = os.fstat(file.fileno()).st_size
-            self._add(self._zip.add(name, chunks, size=size, time=self._parts.now(), source=source, packed=packed))
-
-    def _add(self, member: Member) -> None:
-        self._member_rows.add(member_row(member))
-        self._tops.add(member.path.partition("/")[0])
-
-
-def _missing_version(version: Version, error: NbguardError) -> Missing:
-    return Missing(what="version", reason=error.message, path=version.path, id=version.id, time=version.saved_at)
-
-
-def _source(version: Version) -> str:
-    return "archive" if version.commit is not None else "spool"
-
-
-def _extension(path: str) -> str:
-    return ".ipynb" if path.endswith(".ipynb") else ""
+        return sink.zip.add("MANIFEST.json", document(head, rows), size=size, time=made_at, source=OURS)

@@ -33,7 +33,8 @@ class Missing:
 class Chosen:
     """One notebook that goes in: its path (as of then), its lineage, and the version (id) up to which; None: all.
 
-    ``versions`` is about how many there are, for the progress bar.
+    A lineage of '' is a notebook that was never saved: only what was executed for it. ``versions`` is about how many
+    there are, for the progress bar.
     """
 
     path: str
@@ -44,10 +45,12 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is to be packed: ``everything``, or only what belongs to the notebooks; ``at`` (UTC) leaves out the rest."""
+    """What is to be packed. ``unsaved``: notebooks too of which only executed cells are known; ``everything``: also
+    what belongs to no notebook, and whole databases. What came after ``at`` (UTC) is left out."""
 
     notebooks: tuple[Chosen, ...]
-    everything: bool
+    unsaved: bool = False
+    everything: bool = False
     at: datetime | None = None
     known_missing: tuple[Missing, ...] = ()
 

@@ -13,15 +13,42 @@ from typing import Any
 
 import pytest
 
-from nbguard.app_package import everything_in
+from nbguard.app_package import everything_in, export_story, rebuild_stories
 from nbguard.archive.names import escape_component, fast_import_path, tree_path
 from nbguard.archive.trailers import subject_of, trailers_of
+from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.package import restore
 from nbguard.package.build import Parts, build
 from nbguard.package.contents import Chosen, Order, PackageReport
+from nbguard.recover.page import as_html
+from nbguard.recover.wording import local
 from tests.library import MemoryLibrary
 
 MADE_AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@dataclass
+class MemoryExecuted:
+    """An ExecutedLibrary in memory."""
+
+    records: list[Record] = field(default_factory=list)
+
+    def generations(self) -> list[Generation]:
+        return [record for record in self.records if isinstance(record, Generation)]
+
+    def sessions(self) -> list[HistorySession]:
+        return [record for record in self.records if isinstance(record, HistorySession)]
+
+    def cells(self, generation: str, session: int) -> list[ExecutedCell]:
+        cells = [record for record in self.records if isinstance(record, ExecutedCell)]
+        return [cell for cell in cells if (cell.generation, cell.session) == (generation, session)]
+
+    def links(self) -> list[Link]:
+        return [record for record in self.records if isinstance(record, Link)]
+
+    def runs(self, *, kernel: str | None = None, path: str | None = None) -> list[Run]:
+        runs = [record for record in self.records if isinstance(record, Run)]
+        return [run for run in runs if kernel in (None, run.kernel) and path in (None, run.path)]
 
 
 @dataclass
@@ -30,6 +57,8 @@ class Packing:
 
     folder: Path
     library: MemoryLibrary = field(default_factory=MemoryLibrary)
+    executed: MemoryExecuted = field(default_factory=MemoryExecuted)
+    outputs: dict[str, str] = field(default_factory=dict)
 
     def parts(self) -> Parts:
         return Parts(
@@ -39,14 +68,21 @@ class Packing:
             tree_path=lambda path: fast_import_path(tree_path(path)),
             message_of=lambda version: f"{subject_of(version)}\n\n{trailers_of(version)}",
             now=lambda: MADE_AT,
+            executed=self.executed,
+            export=lambda story: export_story(story, self.outputs.get),
+            rebuild=lambda base, stories: rebuild_stories(base, stories, self.outputs.get, MADE_AT),
+            databases=lambda: [],
+            as_page=lambda data, name, subtitle: as_html(data, name=name, subtitle=subtitle),
+            in_words=lambda moment: local(moment, UTC),
         )
 
     def order(self, *paths: str, at: datetime | None = None) -> Order:
         """Of these paths; of everything without any."""
         if not paths:
-            return Order(notebooks=everything_in(self.library), everything=True, at=at)
-        chosen = [Chosen(path=path, notebook=self.library.named(path)[0][1]) for path in paths]
-        return Order(notebooks=tuple(chosen), everything=False, at=at)
+            return Order(notebooks=everything_in(self.library), unsaved=True, everything=True, at=at)
+        named = {path: self.library.named(path) for path in paths}
+        chosen = [Chosen(path=path, notebook=found[0][1] if found else "") for path, found in named.items()]
+        return Order(notebooks=tuple(chosen), at=at)
 
     def build(self, *paths: str, name: str = "p.zip", at: datetime | None = None) -> PackageReport:
         target = str(self.folder / name)
