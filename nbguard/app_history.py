@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from nbguard.app import archive_of, reserve_of
@@ -9,6 +10,7 @@ from nbguard.clock import SystemClock
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from nbguard.archive.executed_library import ExecutedArchive
@@ -16,9 +18,12 @@ if TYPE_CHECKING:
     from nbguard.archive.record_log import RecordSegments
     from nbguard.archive.record_packing import RecordPacker
     from nbguard.cli.context import Context
+    from nbguard.clock import Clock
     from nbguard.history.answering import Belongs
+    from nbguard.history.histories import Histories
     from nbguard.model import Version
-    from nbguard.ports import Library, Progress
+    from nbguard.ports import ExecutedLibrary, Library, Progress
+    from nbguard.problems import ProblemBoard
 
 _LOGS: dict[tuple[str, str], RecordSegments] = {}
 _OUTPUTS: dict[tuple[str, str], RecordedOutputs] = {}
@@ -84,8 +89,6 @@ def executed_library(context: Context, progress: Progress | None = None) -> Exec
 
     Raises ArchiveTrouble, StorageTrouble, Busy.
     """
-    import os
-
     from nbguard.archive.executed_library import ExecutedArchive
 
     archive = archive_of(context)
@@ -109,3 +112,52 @@ def belonging_to(library: Library, notebook: str) -> Belongs:
         return holder_at(path, at, logs[path]) == notebook
 
     return belongs
+
+
+def histories_of(context: Context, *, environment: Mapping[str, str], clock: Clock, board: ProblemBoard) -> Histories:
+    """What watches this user's history databases; with NBGUARD_HOME only kernels whose HOME is ours. Raises
+    StorageTrouble."""
+    import sys
+
+    from nbguard.archive.appending import check_room
+    from nbguard.archive.executed_library import ExecutedArchive
+    from nbguard.history.copies import DatabaseCopies
+    from nbguard.history.databases import ipython_folders
+    from nbguard.history.histories import Histories
+    from nbguard.history.kernels import KernelFinder
+    from nbguard.history.positions import Positions
+    from nbguard.history.tail import Tail
+    from nbguard.jupyter_servers import runtime_folder
+
+    places, reserve = context.places, reserve_of(context.settings or Settings())
+    home = os.path.expanduser("~")
+
+    def room(folder: str, size: int) -> None:
+        check_room(folder, size, reserve, is_emergency=folder != places.databases, what="a history database")
+
+    def close(library: ExecutedLibrary) -> None:
+        if isinstance(library, ExecutedArchive):
+            library.close()
+
+    spare = [os.path.join(places.emergency, "spool", "databases")] if places.emergency else []
+    copies = DatabaseCopies([places.databases, *spare], clock=clock, check_room=room)
+    copies.make()
+    finder = KernelFinder(
+        only_home=home if places.home else None, runtimes=[runtime_folder(environment, home, sys.platform)]
+    )
+    tail = Tail(
+        log=record_log_of(context),
+        library=lambda: executed_library(context),
+        close_library=close,
+        positions=Positions(os.path.join(places.state, "histories.json")),
+        clock=clock,
+    )
+    return Histories(
+        folders=ipython_folders(environment, home),
+        tail=tail,
+        copies=copies,
+        kernels=finder.look,
+        clock=clock,
+        board=board,
+        runtimes=lambda: sorted(finder.runtimes),
+    )

@@ -11,18 +11,21 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from nbguard.clock import Clock
-from nbguard.durable import fsync_folder, make_private_folder, unlink_quietly
-from nbguard.errors import Busy, storage_trouble
+from nbguard.durable import fsync_file, fsync_folder, make_private_folder, unlink_quietly
+from nbguard.errors import Busy, Refused, StorageTrouble, storage_trouble
 from nbguard.history.reading import MOST_LOCKED_SECONDS, TOUCHING
 
 _log = logging.getLogger(__name__)
 PARTS = ("", "-wal", "-journal")
 _KEPT_OF_EACH = 3
+_DAY_SECONDS = 86_400.0
+_COPYING = "cannot copy a history database"
 _TRIES = 3
 _PIECE = 1 << 20
 _BEING_MADE = ".making-"
@@ -124,22 +127,28 @@ def put_in_order(path: str) -> bool:
 
 
 class DatabaseCopies:
-    """The copies in ``folder``, some of each generation. For one thread at a time."""
+    """The copies in the first of ``folders`` that takes them, some of each generation. For one thread at a time.
 
-    def __init__(self, folder: str, *, clock: Clock, check_room: Callable[[str, int], None]) -> None:
-        self.folder = folder
+    ``check_room`` is told a folder and how many bytes are to come; it raises StorageTrouble, Refused or OSError.
+    """
+
+    def __init__(self, folders: Sequence[str], *, clock: Clock, check_room: Callable[[str, int], None]) -> None:
+        self._folders = tuple(folders)
         self._clock = clock
         self._check_room = check_room
 
-    def sweep_leftovers(self) -> None:
-        """Remove what a process that was killed left half made."""
+    def make(self) -> None:
+        """Create the first folder (0700) and remove what a process that was killed left half made.
+
+        Only now: a folder that vanishes later is not made anew in a home that was wiped. Raises StorageTrouble.
+        """
         try:
-            names = os.listdir(self.folder)
-        except OSError:
-            return
-        for name in names:
-            if name.startswith(_BEING_MADE):
-                unlink_quietly(os.path.join(self.folder, name))
+            make_private_folder(self._folders[0])
+        except OSError as error:
+            raise storage_trouble(error, "cannot make the folder of database copies") from error
+        for path in self._listed():
+            if os.path.basename(path).startswith(_BEING_MADE):
+                unlink_quietly(path)
 
     def newest(self, generation: str) -> str | None:
         """The path of the newest copy of a generation."""
@@ -155,33 +164,56 @@ class DatabaseCopies:
             is_same = os.stat(newest).st_mtime_ns == mtime_ns
         except OSError:
             return True
-        return not is_same and (self._clock.now() - _taken_at(newest)).total_seconds() >= 86_400
+        return not is_same and (self._clock.now() - _taken_at(newest)).total_seconds() >= _DAY_SECONDS
 
     def take(self, parts: Mapping[str, str], generation: str) -> str:
         """Copy a database and check the copy; its path. Raises Busy (later, then), StorageTrouble.
 
         The copy of one that is damaged is kept as well, and named so. It has the time of what it was copied from.
         """
-        try:
-            make_private_folder(self.folder)
-            status = os.stat(parts[""])
-            self._check_room(self.folder, sum(os.stat(path).st_size for path in parts.values()))
-            making = os.path.join(self.folder, f"{_BEING_MADE}{os.urandom(6).hex()}")
+        with self.borrow(parts) as making:
             try:
-                self._copy(parts, making)
+                status = os.stat(parts[""])
                 is_sound = put_in_order(making)
                 os.utime(making, ns=(status.st_mtime_ns, status.st_mtime_ns))
-                _fsync(making)
-                final = self._name(generation, is_sound=is_sound)
+                fsync_file(making)
+                folder = os.path.dirname(making)
+                final = os.path.join(folder, self._name(generation, is_sound=is_sound))
                 os.rename(making, final)
-                fsync_folder(self.folder)
-            finally:
-                for suffix in (*PARTS, "-shm"):
-                    unlink_quietly(making + suffix)
-        except OSError as error:
-            raise storage_trouble(error, "cannot keep a copy of a history database") from error
-        self._prune(generation)
+                fsync_folder(folder)
+            except OSError as error:
+                raise storage_trouble(error, "cannot keep a copy of a history database") from error
+        for path in self._of(generation)[:-_KEPT_OF_EACH]:
+            unlink_quietly(path)
         return final
+
+    @contextmanager
+    def borrow(self, parts: Mapping[str, str]) -> Generator[str]:
+        """A private copy of the bytes, gone after the block. Raises Busy (later, then), StorageTrouble."""
+        making = self._copied(parts)
+        try:
+            yield making
+        finally:
+            _remove(making)
+
+    def _copied(self, parts: Mapping[str, str]) -> str:
+        first: StorageTrouble | None = None
+        for folder in self._folders:
+            making = os.path.join(folder, f"{_BEING_MADE}{os.urandom(6).hex()}")
+            try:
+                self._check_room(folder, sum(os.stat(path).st_size for path in parts.values()))
+                self._copy(parts, making)
+            except (StorageTrouble, Refused, OSError) as error:
+                _remove(making)
+                if not isinstance(error, Refused):
+                    trouble = storage_trouble(error, _COPYING) if isinstance(error, OSError) else error
+                    first = first or trouble
+            except BaseException:
+                _remove(making)
+                raise
+            else:
+                return making
+        raise first or StorageTrouble(_COPYING, hint="check who owns the emergency folder")
 
     def _copy(self, parts: Mapping[str, str], making: str) -> None:
         try:
@@ -193,20 +225,23 @@ class DatabaseCopies:
                 unlink_quietly(making + suffix)
             copy_locked(parts[""], making)
 
-    def _prune(self, generation: str) -> None:
-        for path in self._of(generation)[:-_KEPT_OF_EACH]:
-            unlink_quietly(path)
-
     def _of(self, generation: str) -> list[str]:
-        try:
-            names = sorted(name for name in os.listdir(self.folder) if name.startswith(f"{generation[:16]}-"))
-        except OSError:
-            return []
-        return [os.path.join(self.folder, name) for name in names if name.endswith(".sqlite")]
+        start = f"{generation[:16]}-"
+        found = [path for path in self._listed() if os.path.basename(path).startswith(start)]
+        return sorted((path for path in found if path.endswith(".sqlite")), key=os.path.basename)
+
+    def _listed(self) -> list[str]:
+        found = []
+        for folder in self._folders:
+            try:
+                found += [os.path.join(folder, name) for name in os.listdir(folder)]
+            except OSError:
+                continue
+        return found
 
     def _name(self, generation: str, *, is_sound: bool) -> str:
         when = f"{self._clock.now():%Y%m%dT%H%M%S.%fZ}"
-        return os.path.join(self.folder, f"{generation[:16]}-{when}{'' if is_sound else '-damaged'}.sqlite")
+        return f"{generation[:16]}-{when}{'' if is_sound else '-damaged'}.sqlite"
 
 
 def _taken_at(path: str) -> datetime:
@@ -242,12 +277,12 @@ def _copy_from(source: int, target: str, deadline: float | None) -> None:
         os.close(into)
 
 
-def _fsync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _remove(making: str) -> None:
+    for suffix in (*PARTS, "-shm"):
+        try:
+            unlink_quietly(making + suffix)
+        except OSError as error:
+            _log.warning("%s is left over: %s", making, error)
 
 
 def _counter(path: str) -> int:

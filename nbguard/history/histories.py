@@ -10,31 +10,34 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from nbguard.clock import Clock
-from nbguard.errors import Busy, ChangedMeanwhile, NbguardError
-from nbguard.history.copies import DatabaseCopies, copy_unlocked, parts_held_by, parts_of, stamps_of
+from nbguard.errors import Busy, ChangedMeanwhile, NbguardError, StorageTrouble
+from nbguard.history import process_table
+from nbguard.history.copies import DatabaseCopies, parts_held_by, parts_of, stamps_of
 from nbguard.history.databases import LIVE, left_in, profiles_in
 from nbguard.history.databases import stamps_of as times_of
 from nbguard.history.generations import FileIdentity
 from nbguard.history.kernels import LiveKernel
-from nbguard.history.reading import DatabaseState, NeedsCopy, Unreadable, state_of
+from nbguard.history.reading import DatabaseState, NeedsCopy, Unreadable, reading, state_of
 from nbguard.history.silent import HeldFile, KernelSeen, Loss, losses
 from nbguard.history.tail import Source, Tail
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
 LOST = "kernel-history-lost"
+UNKNOWN = "unknown"
 _POLL_SECONDS = 0.5
 _BUSY_SECONDS = 0.1
 _SCAN_SECONDS = 60.0
 # A kernel opens its database about a second after its process began; what is wrong with it shows later.
 _SCANS_AFTER_NEWS_SECONDS = (2.0, 20.0)
 _SAVE_SECONDS = 60.0
-_COPY_CHECK_SECONDS = 600.0
 _STAND_IN_SECONDS = 2.0
 _WORK_SECONDS = 1.0
+_COPY_WORK_SECONDS = 5.0
+_ORPHAN_AGAIN_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -59,7 +62,7 @@ class _Orphan:
     stamps: tuple[tuple[int, ...], ...] = ()
     kept: str | None = None
     due: float = float("-inf")
-    is_behind: bool = field(default=False)
+    is_behind: bool = False
 
 
 class Histories:
@@ -75,7 +78,6 @@ class Histories:
         folders: Sequence[str],
         tail: Tail,
         copies: DatabaseCopies,
-        scratch: str,
         kernels: Callable[[], Sequence[LiveKernel]],
         clock: Clock,
         board: ProblemBoard,
@@ -85,7 +87,6 @@ class Histories:
         self._folders = list(folders)
         self.tail = tail
         self._copies = copies
-        self._scratch = scratch
         self._kernels = kernels
         self._clock = clock
         self._board = board
@@ -98,7 +99,7 @@ class Histories:
         self._runtime_times: tuple[int, ...] = ()
         self._losses: dict[int, Loss] = {}
         self._scans_due: list[float] = [float("-inf")]
-        self._save_due = self._copy_due = clock.monotonic() + _SAVE_SECONDS
+        self._save_due = clock.monotonic() + _SAVE_SECONDS
 
     def step(self) -> float:
         """Look at everything once; seconds after which to look again. Raises StorageTrouble: nothing is forgotten."""
@@ -189,22 +190,16 @@ class Histories:
         return False
 
     def _read_copy(self, parts: dict[str, str], source: Source, until: float) -> bool:
-        """Read a private copy that is thrown away."""
-        copy = os.path.join(self._scratch, f".making-{os.urandom(6).hex()}")
+        """Read a private copy that is thrown away; it takes long to make, so more of it is read at once."""
         try:
-            copy_unlocked(parts, copy)
-            copied = Source(path=source.path, file=source.file, name=source.name, copy=copy)
-            while self.tail.look(copied):
-                if self._clock.monotonic() >= until + 9 * _WORK_SECONDS:
-                    return True
-        except OSError as error:
-            raise Busy(f"{source.path}: {error}", hint="its copy is read later") from error
-        finally:
-            for suffix in ("", "-wal", "-journal", "-shm"):
-                try:
-                    os.unlink(copy + suffix)
-                except OSError:
-                    continue
+            with self._copies.borrow(parts) as copy:
+                copied = Source(path=source.path, file=source.file, name=source.name, copy=copy)
+                while self.tail.look(copied):
+                    if self._clock.monotonic() >= until + _COPY_WORK_SECONDS:
+                        return True
+        except StorageTrouble as trouble:
+            self._board.note_error(trouble, subject=source.path)
+            raise Busy(f"{source.path}: {trouble.message}", hint="its copy is read later") from trouble
         return False
 
     def _is_another(self, watched: _Watched, state: DatabaseState | None) -> None:
@@ -236,7 +231,7 @@ class Histories:
         if "" not in parts or watched.file is None:
             return
         try:
-            self._copies.take(parts, self.tail.newest_generation(watched.file) or "unknown")
+            self._copies.take(parts, self.tail.newest_generation(watched.file) or UNKNOWN)
         except NbguardError as error:
             _log.warning("%s is not copied: %s", watched.path, error.message)
 
@@ -255,7 +250,7 @@ class Histories:
             return
         self._scans_due = [due for due in self._scans_due if due > now and due <= now + _SCAN_SECONDS]
         self._scans_due.append(now + _SCAN_SECONDS)
-        kernels = self._kernels()
+        kernels = [_with_databases(kernel) for kernel in self._kernels()]
         held = {}
         for kernel in kernels:
             for file in kernel.databases:
@@ -304,16 +299,26 @@ class Histories:
         try:
             stamps = stamps_of(parts)
             if stamps != orphan.stamps:
-                generation = self.tail.newest_generation(orphan.file) or "unknown"
+                generation = self.tail.newest_generation(orphan.file) or UNKNOWN
                 orphan.kept = self._copies.take(parts, generation)
                 orphan.stamps, orphan.is_behind = stamps, True
-            while orphan.is_behind and orphan.kept is not None:
-                source = Source(path=orphan.kept, file=orphan.file, name=orphan.path, copy=orphan.kept)
-                orphan.is_behind = self.tail.look(source)
-        except (Busy, ChangedMeanwhile, OSError):
+                self._board.clear(orphan.path)
+        except (Busy, OSError):
             return _BUSY_SECONDS
-        except (Unreadable, NeedsCopy) as error:
-            _log.warning("%s, held open by process %d: %s", orphan.path, orphan.pid, error.message)
+        except StorageTrouble as trouble:
+            self._board.note_error(trouble, subject=orphan.path)
+            orphan.due = now + _ORPHAN_AGAIN_SECONDS
+        return self._read_orphan(orphan)
+
+    def _read_orphan(self, orphan: _Orphan) -> float:
+        try:
+            while orphan.is_behind and orphan.kept is not None:
+                source = Source(path=orphan.path, file=orphan.file, name=orphan.path, copy=orphan.kept)
+                orphan.is_behind = self.tail.look(source)
+        except (Busy, ChangedMeanwhile):
+            return _BUSY_SECONDS
+        except (Unreadable, NeedsCopy, FileNotFoundError) as error:
+            _log.warning("%s, held open by process %d: %s", orphan.path, orphan.pid, error)
             orphan.is_behind = False
         return _POLL_SECONDS
 
@@ -334,6 +339,24 @@ class Histories:
 
     def _now_ns(self) -> int:
         return int(self._clock.now().timestamp() * 1e9)
+
+
+def _with_databases(kernel: LiveKernel) -> LiveKernel:
+    """A kernel with its database also where that was given a name of its own (hist_file)."""
+    if kernel.databases or kernel.keeps_nothing or not kernel.is_ipython:
+        return kernel
+    found = tuple(file for file in process_table.open_files(kernel.pid) if file.deleted or _is_history(file.path))
+    return replace(kernel, databases=found) if found else kernel
+
+
+def _is_history(path: str) -> bool:
+    try:
+        with reading(path):
+            return True
+    except Busy:
+        return True
+    except (NbguardError, OSError):
+        return False
 
 
 def _seen(kernel: LiveKernel, now: float) -> KernelSeen:
