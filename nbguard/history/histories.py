@@ -116,6 +116,13 @@ class Histories:
             self.tail.save()
         return wait
 
+    def catch_up(self) -> None:
+        """Read everything there is now, then note how far: for `run --once`. Raises StorageTrouble."""
+        self.step()
+        while self.step() == 0.0:
+            pass
+        self.end()
+
     def scan_soon(self) -> None:
         """Look at the kernels at the next step: something about them changed."""
         self._scans_due.append(float("-inf"))
