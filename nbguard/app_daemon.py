@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.app import first_import, knowing, open_store, reserve_of, scopes_of, spool_of
 from nbguard.app_flight import flight_recorder_of
-from nbguard.app_history import output_store_of, record_log_of, record_packer_of
+from nbguard.app_history import histories_of, output_store_of, record_log_of, record_packer_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
 from nbguard.archive.recorder import PackPolicy, Recorder
@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 # An idle daemon wakes up about once a second in all: its budget is a thousandth of one core, sweeps included.
 _IDLE_SECONDS = 10.0
 _PACK_POLL_SECONDS = 3.0
+_COPY_HISTORIES_SECONDS = 60.0
 # Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
 _COUNT_SECONDS = 60.0
 _QUIET_SECONDS = 15.0
@@ -91,6 +92,7 @@ class Assembly:
             knows=knowing(open_store(context, spool)),
         )
         self.flight = flight_recorder_of(context, roots, self.clock)
+        self.histories = histories_of(context, environment=os.environ, clock=self.clock, board=self.board)
         self.first_versions = 0
         self._look_for_unseen_at: float | None = None
         self._next_count = self._next_records = self.clock.monotonic()
@@ -122,6 +124,7 @@ class Assembly:
         self.watcher.sweep_now()
         self.saves.drain(wait_seconds=15.0)
         self.recorder.drain()
+        self.histories.catch_up()
         self.packer.pack()
         self.record_packer.pack()
         return self.problems()
@@ -137,6 +140,16 @@ class Assembly:
 
     def record(self) -> None:
         self.recorder.step(_IDLE_SECONDS)
+
+    def read_histories(self) -> None:
+        """Keep what was executed since the last look, then wait a little."""
+        self._woken.wait(self.histories.step())
+
+    def copy_histories(self) -> None:
+        """Copy history databases that changed, once a day; looked at now and then."""
+        self._woken.wait(_COPY_HISTORIES_SECONDS)
+        if not self._woken.is_set():
+            self.histories.copy_due()
 
     def record_flight(self) -> None:
         """Hear the kernels for a while, or wait, where nothing is to be recorded."""
@@ -261,6 +274,7 @@ class Assembly:
         if self.flight is not None:
             self.flight.stop()
         self.saves.drain()
+        self.histories.end()
         self.recorder.drain()
 
 
@@ -287,6 +301,8 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             Worker(name="saves", step=assembly.save),
             Worker(name="recorder", step=assembly.record),
             Worker(name="flight", step=assembly.record_flight),
+            Worker(name="history", step=assembly.read_histories),
+            Worker(name="history-copies", step=assembly.copy_histories, patience_seconds=_PACKER_PATIENCE_SECONDS),
             Worker(name="packer", step=assembly.pack, patience_seconds=_PACKER_PATIENCE_SECONDS),
         ),
         jobs=(
