@@ -1,25 +1,21 @@
-"""The composition root's page for rescue: every source, wired; and what is written of it."""
+"""The composition root's page for rescue: who is asked, where, and what belongs together."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from nbguard.rescue.findings import Wanted
 
 if TYPE_CHECKING:
     from nbguard.cli.context import Context
-    from nbguard.model import Draft
-    from nbguard.ports import Library, Progress
+    from nbguard.ports import Progress
     from nbguard.rescue.gather import Gathered
-    from nbguard.rescue.source import Source
     from nbguard.rescue.survey import Survey
-    from nbguard.rescue.trash import Trash
 
 _NEVER_WALKED = frozenset({"/proc", "/sys", "/dev", "/run"})
 
@@ -34,6 +30,14 @@ class Machine:
     platform: str = sys.platform
     proc: str = "/proc"
     temporary: tuple[str, ...] = ()
+
+    @property
+    def config_home(self) -> str:
+        return self.environment.get("XDG_CONFIG_HOME") or os.path.join(self.home, ".config")
+
+    @property
+    def data_home(self) -> str:
+        return self.environment.get("XDG_DATA_HOME") or os.path.join(self.home, ".local", "share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,38 +81,26 @@ def temporary_folders(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 def look_everywhere(context: Context, machine: Machine, request: Request, progress: Progress) -> Rescued:
     """Ask every source on this machine."""
-    from nbguard.rescue.gather import gather
+    from nbguard.app_rescue_sources import Sources
+    from nbguard.rescue.attribution import attribute
+    from nbguard.rescue.comparing import texts_to_compare
+    from nbguard.rescue.gather import ask, together
+    from nbguard.rescue.likeness import looks_like
 
+    wanted = request.wanted
     surveyed = _survey(context, machine, request, progress)
-    sources = _sources(context, machine, request, surveyed)
-    gathered = gather(sources, request.wanted, lambda found: found, lambda done, total: None)
-    present = _present(surveyed, request.wanted)
-    exactly = tuple(path for path in request.wanted.paths[:1] if path in present)
+    sources = Sources(context, machine, surveyed, _search_folders(machine, request))
+    look = ask(sources.all(wanted), wanted, progress)
+    present = _present(surveyed, wanted)
+    exactly = tuple(path for path in wanted.paths[:1] if path in present)
+    texts = texts_to_compare(look.found, wanted, exactly, surveyed.notebooks, time.monotonic)
+    is_likely = looks_like([source for path in wanted.paths for source in texts.get(path, ())])
+    nameless = ask(sources.nameless(wanted, is_likely), wanted, progress)
+    attributed = attribute(
+        (*look.found, *nameless.found), wanted, links=sources.links(), aliases=sources.aliases(wanted), texts=texts
+    )
+    gathered = together(attributed, (*look.unavailable, *nameless.unavailable, *sources.unavailable()))
     return Rescued(gathered=gathered, present=present, present_exactly=exactly)
-
-
-def _sources(context: Context, machine: Machine, request: Request, surveyed: Survey) -> list[Source]:
-    from nbguard.rescue.files import Checkpoints, JupyterCheckpoints, PreSaves, TemporaryFiles
-    from nbguard.rescue.jupyter_config import checkpoint_places
-    from nbguard.rescue.kept import Kept
-    from nbguard.rescue.searching import Searching
-    from nbguard.rescue.vscode import VSCode, vscode_folders
-
-    home, environment = machine.home, machine.environment
-    config_home = environment.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    data_home = environment.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
-    places = checkpoint_places(environment, home, sys.prefix)
-    avoid = frozenset(_search_folders(machine, request)) | frozenset(context.places.own_folders())
-    return [
-        Searching(surveyed),
-        Kept(lambda: _library(context), lambda: _drafts(context)),
-        Checkpoints(surveyed, places, machine.temporary),
-        PreSaves(surveyed),
-        _trashes(machine, data_home, surveyed),
-        VSCode(vscode_folders(home, config_home, data_home)),
-        JupyterCheckpoints(surveyed, places),
-        TemporaryFiles(machine.temporary, avoid, os.getuid(), time.monotonic),
-    ]
 
 
 def _survey(context: Context, machine: Machine, request: Request, progress: Progress) -> Survey:
@@ -153,42 +145,7 @@ def _search_folders(machine: Machine, request: Request) -> tuple[str, ...]:
 def _present(surveyed: Survey, wanted: Wanted) -> tuple[str, ...]:
     from nbguard.rescue.matching import fit
 
-    there = [path for path in wanted.paths if os.path.isfile(path)]
-    if wanted.is_everything or not wanted.paths:
+    if not wanted.paths:
         return ()
+    there = [path for path in wanted.paths[:1] if os.path.isfile(path)]
     return tuple(dict.fromkeys([*there, *(path for path in surveyed.notebooks if fit(wanted, path) is not None)]))
-
-
-def _trashes(machine: Machine, data_home: str, surveyed: Survey) -> Trash:
-    from nbguard.rescue.trash import Trash, trash_folders
-    from nbguard.watch.mounts import is_remote, read_mounts
-
-    # A dead network mount would hold us for ever.
-    mounts = tuple(mount.point for mount in read_mounts() if not is_remote(mount.kind))
-    plain: tuple[str, ...] = ()
-    if machine.platform == "darwin":
-        plain = (os.path.join(machine.home, ".Trash"),)
-    return Trash(trash_folders(data_home, mounts, surveyed.trashes, os.getuid()), plain)
-
-
-def _library(context: Context) -> Library | None:
-    from nbguard.app import archive_of, open_library
-
-    archive = archive_of(context)
-    if not archive.exists() and not archive.was_made() and not os.path.isdir(context.places.spool):
-        return None
-    return open_library(context)
-
-
-def _drafts(context: Context) -> Iterator[tuple[Draft, Callable[[], bytes]]]:
-    from nbguard.app import spool_of
-    from nbguard.archive.draft_header import OpenDraft
-    from nbguard.errors import ArchiveTrouble
-
-    for spooled in spool_of(context).drafts():
-        try:
-            with OpenDraft(spooled.path) as opened:
-                draft, data = opened.draft, opened.data()
-        except (FileNotFoundError, ArchiveTrouble):
-            continue
-        yield draft, partial(bytes, data)

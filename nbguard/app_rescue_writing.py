@@ -162,13 +162,17 @@ def session_cells(session: Session, source: str, time: datetime | None) -> Itera
 
 
 def _export(session: Session) -> tuple[bytes, bytes]:
-    """A session as py:percent and as a notebook."""
+    """A session as py:percent and as a notebook; outputs, where there are any, are in the notebook."""
+    from nbguard.history.export import ExportedCell, as_notebook, as_percent
     from nbguard.recover.chronology import chronological_log
 
-    cells = list(session_cells(session, "history", None))
-    notebook = chronological_log(cells, {}, now=SystemClock().now())
-    script = "".join(f"# %% [{cell.line or '?'}]\n{cell.source}\n\n" for cell in cells)
-    return script.encode("utf-8", "surrogateescape"), notebook
+    now = SystemClock().now()
+    cells = [ExportedCell(cell.source, cell.line, cell.seen_at) for cell in session.cells]
+    cells = cells or [ExportedCell(run.source, run.execution_count, run.ran_at or now) for run in session.runs]
+    script = as_percent(cells).text.encode("utf-8", "surrogateescape")
+    if not session.runs:
+        return script, as_notebook(cells, session.id)
+    return script, chronological_log(list(session_cells(session, "recorder", None)), {}, now=now)
 
 
 def _failing(notebook: bytes) -> tuple[int, ...]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from nbguard.rescue.findings import Finding, Unavailable, Wanted
+from nbguard.rescue.findings import Finding, Look, Unavailable, Wanted
 from nbguard.rescue.matching import in_order, settle, without_copies
 from nbguard.rescue.source import Source
-
-Attribution = Callable[[Sequence[Finding]], Sequence[Finding]]
-"""Which sessions are of the notebook: the same findings, with notebooks and confidences for those that were without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +18,18 @@ class Gathered:
     unavailable: tuple[Unavailable, ...]
 
 
-def gather(
-    sources: Sequence[Source], wanted: Wanted, attribute: Attribution, progress: Callable[[int, int], None]
-) -> Gathered:
-    """Ask each source in turn. Raises nothing that a source can foresee."""
+def ask(sources: Iterable[Source], wanted: Wanted, progress: Callable[[int, int], None]) -> Look:
+    """Ask each source in turn; each file once, and other notebooks of that name told apart."""
     found: list[Finding] = []
     unavailable: list[Unavailable] = []
-    for count, source in enumerate(sources):
-        progress(count, len(sources))
+    for count, source in enumerate(sources, 1):
         look = source.look(wanted)
         found += look.found
         unavailable += look.unavailable
-    progress(len(sources), len(sources))
-    settled = attribute(settle(without_copies(found), wanted))
-    return Gathered(tuple(in_order(settled)), tuple(dict.fromkeys(unavailable)))
+        progress(count, 0)
+    return Look(tuple(settle(without_copies(found), wanted)), tuple(unavailable))
+
+
+def together(found: Sequence[Finding], unavailable: Iterable[Unavailable]) -> Gathered:
+    """Everything in the order in which people look at it."""
+    return Gathered(tuple(in_order(found)), tuple(dict.fromkeys(unavailable)))

@@ -32,6 +32,7 @@ class Survey:
     trashes: list[str] = field(default_factory=list)
     repositories: list[str] = field(default_factory=list)
     ystores: list[str] = field(default_factory=list)
+    histories: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     entries: int = 0
     stopped: str = ""
@@ -135,3 +136,5 @@ def _note_file(name: str, path: str, result: Survey) -> None:
         result.repositories.append(path)
     elif name.endswith(_YSTORE) or (name.startswith(".jupyter_ystore") and name.endswith(".db")):
         result.ystores.append(path)
+    elif name.startswith("history") and name.endswith(".sqlite"):
+        result.histories.append(path)
