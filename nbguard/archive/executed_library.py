@@ -9,7 +9,7 @@ from typing import IO, TypeVar
 from nbguard.archive.catalog_file import CatalogBroken
 from nbguard.archive.executed_index import ExecutedIndex
 from nbguard.archive.record_log import SUFFIX, RecordSegments, Segment
-from nbguard.archive.repository import RECORDS, Archive
+from nbguard.archive.repository import RECORDS, RECORDS_VERIFIED, Archive
 from nbguard.errors import ArchiveTrouble, StorageTrouble, storage_trouble
 from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.ports import Progress
@@ -84,7 +84,7 @@ class ExecutedArchive:
         segments = self._log.segments()  # before the archive is looked at: what is packed meanwhile is found there
         known = index.read_up_to()
         new = [segment for segment in segments if segment.size > known.get(segment.name, 0)]
-        tip = self._archive.git.tip(RECORDS) if self._archive.exists() else None
+        tip = self._tip()
         if tip is not None and (since := index.tip) not in (None, tip) and not self._archive.contains(str(since), tip):
             index.clear()  # another branch than the one we know
             new = segments
@@ -92,9 +92,14 @@ class ExecutedArchive:
             if progress is not None:
                 progress(done, len(new))
             self._read_segment(segment)
-        tip = self._archive.git.tip(RECORDS) if self._archive.exists() else None
+        tip = self._tip()
         if tip is not None and tip != index.tip:
             self._read_archive(index.tip, tip, progress)
+
+    def _tip(self) -> str | None:
+        if not self._archive.exists():
+            return None
+        return self._archive.readable_tip(self._index.tip, ref=RECORDS, verified_ref=RECORDS_VERIFIED)
 
     def _read_segment(self, segment: Segment) -> None:
         try:
