@@ -1,4 +1,4 @@
-"""`python -m bench NAME`: one benchmark, or `all` with a report."""
+"""`python -m bench NAME`: one benchmark, `all` with a report, or `report`: of the newest run of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from bench.idle import idle
 from bench.imports import imports
 from bench.latency import latency
 from bench.measure import touch_memory
-from bench.results import Result, append_json, as_text, report
+from bench.package import package
+from bench.results import Result, append_json, as_text, newest, report
 from bench.save import save
 from bench.sources import Sources
 from bench.stored import stored
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "asking": lambda work, sources, options: asking(work, sources, options.rounds),
     "latency": lambda work, sources, options: latency(work, sources),
     "idle": lambda work, sources, options: idle(work, sources, options.seconds),
+    "package": lambda work, sources, options: package(work, sources),
 }
 
 _WORDS = (
@@ -49,6 +51,11 @@ _WORDS = (
 def main(arguments: list[str] | None = None) -> int:
     """Run what was asked for; 0 when it ran, whatever it measured."""
     options = _parser().parse_args(arguments)
+    if options.name == "report":
+        results, known = newest(options.out, BENCHMARKS)
+        text = report(results, known, "python -m bench NAME, then python -m bench report", _WORDS)
+        Path(options.report or "docs/benchmarks.md").write_text(text, encoding="utf-8")
+        return 0
     names = list(BENCHMARKS) if options.name == "all" else [options.name]
     sources = Sources(options.real, options.share)
     os.makedirs(options.work, exist_ok=True)
@@ -84,7 +91,7 @@ def _fresh(work: str, name: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, "all", "report"])
     parser.add_argument("--rounds", type=int, default=5, help="medians are over so many rounds (5)")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long idleness is watched (300)")
     parser.add_argument("--real", type=Path, metavar="DIR", help="real histories instead of the generator's")

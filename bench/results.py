@@ -87,6 +87,25 @@ def append_json(folder: str, result: Result, facts: dict[str, str]) -> str:
     return path
 
 
+def newest(folder: str, names: Iterable[str]) -> tuple[list[Result], dict[str, str]]:
+    """The last line of each benchmark that has one, each saying when it ran; and the facts of the latest."""
+    results: list[Result] = []
+    latest: dict[str, str] = {}
+    for name in names:
+        path = os.path.join(folder, f"{name}.jsonl")
+        if not os.path.exists(path):
+            continue
+        with open(path, encoding="utf-8") as file:
+            fields = json.loads(file.readlines()[-1])
+        facts = fields.pop("facts")
+        rows = [Row(**row) for row in fields.pop("rows")]
+        result = Result(**fields, rows=rows)
+        result.note(f"Run at {facts['when']}, nbguard {facts['nbguard']}, load before {facts['load before']}.")
+        results.append(result)
+        latest = max(latest, facts, key=lambda one: one.get("when", ""))
+    return results, latest
+
+
 def report(results: Sequence[Result], facts: dict[str, str], command: str, words: Iterable[str]) -> str:
     """The whole report, in Markdown."""
     targets = [row for result in results for row in result.rows if row.is_met is not None]

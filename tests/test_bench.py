@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import BENCHMARKS, main
-from bench.results import Result, Row, report
+from bench.results import Result, Row, append_json, report
 
 
 def _rows(name: str, folder: Path, *more: str) -> list[str]:
@@ -88,3 +88,15 @@ def test_report_says_what_was_missed() -> None:
     assert "1 of 2 targets were reached." in text
     assert "- **Not reached**: One: slow: 3.00 ms instead of 2.00" in text
     assert "| fast | 1.00 ms | ≤ 2.00 | reached |  |" in text
+
+
+def test_a_report_is_made_of_the_newest_run_of_each(tmp_path: Path) -> None:
+    for value, when in ((3.0, "2026-01-01"), (1.0, "2026-01-02")):
+        result = Result("save", "Saving", "python -m bench save")
+        result.row("(a) median", value, "×", at_most=1.5)
+        append_json(str(tmp_path), result, {"when": when, "nbguard": "0 (abc)", "load before": "0.1"})
+    assert main(["report", "--out", str(tmp_path), "--report", str(tmp_path / "r.md")]) == 0
+    text = (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "1 of 1 targets were reached" in text
+    assert "3.00 ×" not in text
+    assert "Run at 2026-01-02, nbguard 0 (abc)" in text
