@@ -1,0 +1,221 @@
+"""`nbguard package` as a process, over a real archive: what is asked for, what is broken, and what interrupts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.archive.mounts import needs_mounts, small_disk
+from tests.helpers import REPOSITORY, Answer, nbguard, notebook_bytes, poll
+from tests.package.conftest import manifest_of, run_restore
+
+
+@dataclass
+class Desk:
+    """A folder of notebooks in a fresh home, and a folder to write packages in."""
+
+    work: Path
+    out: Path
+    nbguard_home: Path
+
+    def save(self, name: str, *sources: str) -> Path:
+        path = self.work / name
+        path.write_bytes(notebook_bytes(*sources))
+        assert nbguard("snapshot", str(path)).code == 0
+        return path
+
+    def pack(self) -> None:
+        assert nbguard("run", "--once", "--watch", str(self.work)).code == 0
+        assert os.listdir(self.nbguard_home / "spool" / "new") == []
+
+    def package(self, *arguments: str) -> Answer:
+        return nbguard("package", *arguments, cwd=self.out)
+
+    def inside(self, name: str) -> str:
+        return f"notebooks{self.work}/{name}"
+
+
+@pytest.fixture
+def desk(home: Path, tmp_path: Path) -> Desk:
+    (home / "work").mkdir()
+    (tmp_path / "out").mkdir()
+    return Desk(home / "work", tmp_path / "out", home / ".nbguard")
+
+
+def only_zip(folder: Path) -> Path:
+    (name,) = os.listdir(folder)
+    assert name.endswith(".zip")
+    return folder / name
+
+
+def test_without_a_name_it_is_made_in_the_working_folder_of_every_notebook(desk: Desk) -> None:
+    desk.save("a.ipynb", "one")
+    desk.pack()
+    desk.save("a.ipynb", "two")
+    desk.save("b.ipynb", "b")
+    answer = desk.package("--json")
+    assert answer.code == 0, answer.talk
+    made = only_zip(desk.out)
+    assert made.name.startswith("nbguard-package-")
+    found = answer.json
+    assert found["written_to"] == str(made) and found["bytes"] == made.stat().st_size
+    assert (found["notebooks"], found["versions"], found["sessions"], found["missing"]) == (2, 3, 0, [])
+    assert {row["source"] for row in manifest_of(made)["versions"]} == {"archive", "spool"}
+    said = run_restore(made, "--verify")
+    assert said.code == 0 and f"{found['members'] - 1} files" in said.out
+
+
+def test_a_selection_and_a_time(desk: Desk) -> None:
+    path = desk.save("a.ipynb", "one")
+    desk.save("b.ipynb", "SECRET")
+    desk.save("a.ipynb", "two")
+    answer = desk.package("a.ipynb", "--at", "~1", "-o", "p.zip")
+    assert answer.code == 0 and answer.out == f"{desk.out / 'p.zip'}\n"
+    with zipfile.ZipFile(desk.out / "p.zip") as package:
+        assert package.read(desk.inside("a.ipynb")) == notebook_bytes("one")
+        assert not any(b"SECRET" in package.read(name) or b"two" in package.read(name) for name in package.namelist())
+    path.unlink()
+    desk.pack()
+    assert desk.package(str(path), "-o", "q.zip").code == 0
+    assert manifest_of(desk.out / "q.zip")["notebooks"][0]["deleted"] is True
+    with zipfile.ZipFile(desk.out / "q.zip") as package:
+        assert package.read(desk.inside("a.ipynb")) == notebook_bytes("two")
+
+
+def test_before_the_first_version_it_is_an_empty_one(desk: Desk) -> None:
+    answer = desk.package("--json")
+    assert answer.code == 0 and answer.json["notebooks"] == 0, answer.talk
+    assert run_restore(only_zip(desk.out), "--verify").code == 0
+    assert (desk.nbguard_home / "archive.git").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["no-such.ipynb"], 1, "no notebook matches"),
+        (["a.ipynb", "--all"], 2, "--all takes no notebooks"),
+        (["a.ipynb", "--at", "whenever"], 2, "for example"),
+        (["a.ipynb", "--at", "~7"], 1, "there is no ~7"),
+        (["-o", "there.zip"], 1, "exists already"),
+        (["-o", "no/such/folder/p.zip"], 1, "there is no folder"),
+        (["-o", "."], 1, "exists already"),
+    ],
+)
+def test_what_cannot_be_done_writes_nothing(desk: Desk, arguments: list[str], code: int, says: str) -> None:
+    desk.save("a.ipynb", "a")
+    (desk.out / "there.zip").write_bytes(b"mine")
+    answer = desk.package(*arguments)
+    assert answer.code == code and says in answer.talk, answer.talk
+    assert os.listdir(desk.out) == ["there.zip"] and (desk.out / "there.zip").read_bytes() == b"mine"
+
+
+def test_without_catalog_and_with_a_broken_pack_what_is_left_is_packed(desk: Desk) -> None:
+    desk.save("a.ipynb", "lost " + "x" * 4000)
+    desk.save("b.ipynb", "b")
+    desk.pack()
+    desk.save("b.ipynb", "b, spooled")
+    assert nbguard("list").code == 0
+    objects = desk.nbguard_home / "archive.git" / "objects"
+    lost = next(row["id"] for row in nbguard("log", "a.ipynb", "--json").json)
+    tree = f"main:notebooks{desk.work}/a.ipynb"
+    git = ["git", f"--git-dir={objects.parent}"]
+    oid = subprocess.run([*git, "rev-parse", tree], capture_output=True, text=True, check=True).stdout.strip()
+    (pack,) = objects.glob("pack/*.pack")
+    index = subprocess.run(["git", "verify-pack", "-v", str(pack)], capture_output=True, text=True, check=True).stdout
+    offset = int(next(line for line in index.splitlines() if line.startswith(oid)).split()[4])
+    data = bytearray(pack.read_bytes())
+    data[offset + 8] ^= 0xFF
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    (desk.nbguard_home / "state" / "catalog.sqlite").unlink()
+    answer = desk.package("--json")
+    assert answer.code == 3, answer.talk
+    assert [(item["what"], item["id"]) for item in answer.json["missing"]] == [("version", lost)]
+    made = only_zip(desk.out)
+    assert run_restore(made, "--verify").code == 0
+    with zipfile.ZipFile(made) as package:
+        assert package.read(desk.inside("b.ipynb")) == notebook_bytes("b, spooled")
+        assert lost[:10] in package.read("index.html").decode() + package.read("READ-ME-FIRST.txt").decode()
+    assert json.loads(answer.talk)["code"] == "partly-done"
+
+
+@pytest.mark.parametrize("catalog", ["known", "gone"])
+def test_when_the_archive_has_vanished_what_the_spool_holds_is_packed(desk: Desk, catalog: str) -> None:
+    desk.save("a.ipynb", "packed")
+    desk.pack()
+    desk.save("a.ipynb", "spooled")
+    shutil.rmtree(desk.nbguard_home / "archive.git")
+    if catalog == "gone":
+        (desk.nbguard_home / "state" / "catalog.sqlite").unlink()
+    answer = desk.package()
+    assert answer.code == 10 and "vanished" in answer.talk, answer.talk
+    with zipfile.ZipFile(only_zip(desk.out)) as package:
+        assert package.read(desk.inside("a.ipynb")) == notebook_bytes("spooled")
+        assert "vanished" in package.read("READ-ME-FIRST.txt").decode()
+    assert not (desk.nbguard_home / "archive.git").exists()
+
+
+def test_when_nothing_is_left_there_is_no_package(desk: Desk) -> None:
+    desk.save("a.ipynb", "packed")
+    desk.pack()
+    shutil.rmtree(desk.nbguard_home)
+    (desk.nbguard_home / "state").mkdir(parents=True)
+    (desk.nbguard_home / "state" / "archive-made").write_text("0" * 32 + "\n")
+    assert desk.package().code == 10
+    assert os.listdir(desk.out) == []
+
+
+def test_nothing_of_the_state_is_in_it(desk: Desk) -> None:
+    desk.save("a.ipynb", "a")
+    state = desk.nbguard_home / "state"
+    for name in ("nbguard.log", "kernel-key.json", "heartbeat.json"):
+        (state / name).write_text("SECRET-OF-THE-STATE")
+    (desk.nbguard_home / "config.toml").write_text('schema = 1\nroots = ["/SECRET-OF-THE-STATE"]\n')
+    assert desk.package("--all").code == 0
+    with zipfile.ZipFile(only_zip(desk.out)) as package:
+        assert not any(b"SECRET-OF-THE-STATE" in package.read(name) for name in package.namelist())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_one_leaves_no_package_and_the_next_tidies_up(desk: Desk, number: signal.Signals) -> None:
+    import random
+
+    noise = random.Random(1)
+    for count in range(4):
+        desk.save(f"{count}.ipynb", noise.randbytes(3_000_000).hex())
+    child = subprocess.Popen(
+        [sys.executable, "-m", "nbguard", "package", "-o", "p.zip"],
+        cwd=desk.out,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.DEVNULL,
+    )
+    poll(lambda: [path for path in desk.out.glob(".nbguard-package-*/package") if path.stat().st_size > 4_000_000], 30)
+    child.send_signal(number)
+    assert child.wait(30) != 0
+    assert not list(desk.out.glob("*.zip"))
+    left = list(desk.out.glob(".nbguard-package-*"))
+    assert left if number is signal.SIGKILL else not left or number is signal.SIGTERM
+    assert desk.package("-o", "p.zip").code == 0
+    assert os.listdir(desk.out) == ["p.zip"]
+    assert run_restore(desk.out / "p.zip", "--verify").code == 0
+
+
+@pytest.mark.root
+@needs_mounts()
+def test_a_full_disk_is_said_and_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
+    import random
+
+    desk.save("a.ipynb", random.Random(1).randbytes(4_000_000).hex())
+    with small_disk(tmp_path / "small", size="4m") as disk:
+        answer = desk.package("--json", "-o", str(disk / "p.zip"))
+        assert answer.code == 1 and json.loads(answer.talk)["code"] == "no-space", answer.talk
+        assert os.listdir(disk) == []
