@@ -313,8 +313,9 @@ def test_killed_at_random_moments_every_cell_is_there_once(records: Records, tmp
     chance = random.Random(rounds)
     acknowledged = tmp_path / "acknowledged"
     met = {"spooled": 0, "packed": 0}
-    for _ in range(rounds):
+    for number in range(rounds):
         before = len(_acknowledged(acknowledged))
+        tip = records.archive.git.tip(RECORDS)
         child = subprocess.Popen(
             [
                 sys.executable,
@@ -329,6 +330,8 @@ def test_killed_at_random_moments_every_cell_is_there_once(records: Records, tmp
         )
         try:
             poll(lambda was=before: len(_acknowledged(acknowledged)) > was, 60, every=0.005)  # type: ignore[misc]
+            if number % 4:  # else it dies before its first commit, or in it
+                poll(lambda was=tip: records.archive.git.tip(RECORDS) != was, 60, every=0.005)  # type: ignore[misc]
             end = time.monotonic() + chance.random() * 0.3
             poll(lambda end=end: time.monotonic() >= end, 60, every=0.001)  # type: ignore[misc]
         finally:
