@@ -10,10 +10,12 @@ from nbguard.recover.alignment import BaseText, Execution, Policy, align
 from nbguard.recover.base_notebook import BaseNotebook, read_base
 from nbguard.recover.binding_guard import guarded
 from nbguard.recover.chronology import chronological_log
+from nbguard.recover.earlier import not_in_it
 from nbguard.recover.found import FoundCell
-from nbguard.recover.rebuilt_cells import Composed, compose
+from nbguard.recover.rebuilt_cells import compose
 from nbguard.recover.scratch import scratch
-from nbguard.recover.sound_cells import Json, joined, normal
+from nbguard.recover.sound_cells import Json, normal
+from nbguard.recover.union import Held, unite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,8 @@ class Rebuilt:
     """The two results: ``notebook`` is the best guess, ``log`` every executed cell in order (bytes of .ipynb files).
 
     The counts are of cells in the best guess: as in the base (``unchanged``), with a newer text (``edited``), executed
-    and not in the base (``added``), found in other files (``found``), probably scratch (``scratch``, at its end).
+    and not in the base (``added``), found in other files (``found``), executed before the
+    last version and not in it (``earlier``), probably scratch (``scratch``); the last two stand at its end.
     ``never_run`` counts code cells of the base that no execution touched. ``executed`` is how many cells the log
     holds. ``notes`` are sentences for people.
     """
@@ -32,6 +35,7 @@ class Rebuilt:
     edited: int
     added: int
     found: int
+    earlier: int
     scratch: int
     never_run: int
     executed: int
@@ -54,11 +58,15 @@ def rebuild(
     ``base_origin`` is the label of the base.
     """
     notebook, notes = _base(base)
-    executed = [cell for cell in found if cell.executed and cell.kind == "code"]
-    runs = [Execution(normal(cell.source), cell.group, cell.failed, cell.cell_id) for cell in executed]
-    slots = guarded(align([_text(cell) for cell in notebook.cells], runs, policy or Policy()))
-    apart = scratch(slots, runs, has_base=bool(notebook.cells))
-    composed: Composed = compose(notebook.cells, executed, slots, apart, base_origin=base_origin)
+    held = [Held(cell=cell, origin=base_origin) for cell in notebook.cells]
+    united = unite(held, [cell for cell in found if not cell.executed], base_at=base_at)
+    executed = [cell for cell in found if cell.executed]
+    since = [cell for cell in executed if not _is_before(cell, base_at)]
+    earlier = not_in_it(united, [cell for cell in executed if _is_before(cell, base_at)], since)
+    runs = [Execution(normal(cell.source), cell.group, cell.failed, cell.cell_id) for cell in since]
+    slots = guarded(align([_text(cell) for cell in united.cells], runs, policy or Policy()))
+    apart = scratch(slots, runs, has_base=bool(united.cells))
+    composed = compose(united, since, slots, apart, earlier, base_origin=base_origin)
     ours: Json = {"v": 1, "what": "rebuilt notebook", "made_at": now.isoformat(), "base": base_origin if base else None}
     return Rebuilt(
         notebook=composed.as_notebook({**notebook.metadata, "nbguard": ours}),
@@ -66,12 +74,17 @@ def rebuild(
         unchanged=composed.count("unchanged"),
         edited=composed.count("edited"),
         added=composed.count("added"),
-        found=composed.count("found"),
+        found=composed.count("found") + composed.count("older"),
+        earlier=composed.count("earlier"),
         scratch=composed.count("scratch"),
         never_run=composed.never_run,
         executed=len(executed),
         notes=tuple(notes),
     )
+
+
+def _is_before(cell: FoundCell, base_at: datetime | None) -> bool:
+    return base_at is not None and cell.seen_at is not None and cell.seen_at < base_at
 
 
 def _base(data: bytes | None) -> tuple[BaseNotebook, list[str]]:
@@ -86,8 +99,6 @@ def _base(data: bytes | None) -> tuple[BaseNotebook, list[str]]:
     return notebook, notes
 
 
-def _text(cell: Json) -> BaseText:
-    identity = cell.get("id")
-    return BaseText(
-        normal(joined(cell["source"])), cell["cell_type"] == "code", identity if isinstance(identity, str) else None
-    )
+def _text(held: Held) -> BaseText:
+    identity = held.cell.get("id")
+    return BaseText(held.text, held.kind == "code", identity if isinstance(identity, str) else None)
