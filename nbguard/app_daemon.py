@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING
 from nbguard.app import first_import, knowing, open_store, reserve_of, scopes_of, spool_of
 from nbguard.app_flight import flight_recorder_of
 from nbguard.app_history import histories_of, output_store_of, record_log_of, record_packer_of
+from nbguard.app_refuge import preload, refuge_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
 from nbguard.archive.recorder import PackPolicy, Recorder
 from nbguard.clock import Clock, SystemClock
 from nbguard.daemon import CalendarJob, Cast, Daemon, Worker
+from nbguard.durable import FileLock, make_private_folder
 from nbguard.errors import Busy, NbguardError
 from nbguard.heads import Heads
 from nbguard.health.heartbeat import write_heartbeat
+from nbguard.logs import move_log
 from nbguard.model import Head, Problem
 from nbguard.notebook import Remeasuring
 from nbguard.notify import Notifier
+from nbguard.places import find_places
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
 from nbguard.processes import boot_id, give_back_memory
@@ -39,6 +43,7 @@ _log = logging.getLogger(__name__)
 _IDLE_SECONDS = 10.0
 _PACK_POLL_SECONDS = 3.0
 _COPY_HISTORIES_SECONDS = 60.0
+_REFUGE_SECONDS = 5.0
 # Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
 _COUNT_SECONDS = 60.0
 _QUIET_SECONDS = 15.0
@@ -93,6 +98,10 @@ class Assembly:
         )
         self.flight = flight_recorder_of(context, roots, self.clock)
         self.histories = histories_of(context, environment=os.environ, clock=self.clock, board=self.board)
+        self.heartbeat = context.places.heartbeat
+        self.refuge = refuge_of(
+            context, roots, clock=self.clock, board=self.board, make_anew=self._make_anew, move_to=self._move_to
+        )
         self.first_versions = 0
         self._look_for_unseen_at: float | None = None
         self._next_count = self._next_records = self.clock.monotonic()
@@ -139,7 +148,10 @@ class Assembly:
         self.saves.step(_IDLE_SECONDS)
 
     def record(self) -> None:
-        self.recorder.step(_IDLE_SECONDS)
+        if self.refuge.is_wiped:  # the catalog went too; what is kept now is read from its drafts
+            self._woken.wait(_IDLE_SECONDS)
+        else:
+            self.recorder.step(_IDLE_SECONDS)
 
     def read_histories(self) -> None:
         """Keep what was executed since the last look, then wait a little."""
@@ -161,7 +173,33 @@ class Assembly:
     def pack(self) -> None:
         """Wait a little, then pack_due()."""
         self._woken.wait(_PACK_POLL_SECONDS)
-        self.pack_due()
+        if not self.refuge.is_wiped:
+            self.pack_due()
+
+    def shelter(self) -> None:
+        """One look of the refuge, then wait."""
+        if not self.refuge.is_wiped:
+            self.spool.tend()
+        self.refuge.step()
+        self._woken.wait(_REFUGE_SECONDS)
+
+    def _make_anew(self) -> None:
+        """Folders of ours that were removed while all around them stayed."""
+        make_private_folder(self._context.places.state)
+        self.spool.make()
+        self.record_log.make()
+        self.outputs.make()
+
+    def _move_to(self, emergency: str) -> None:
+        """HOME was wiped: whatever is written goes there, and nothing is made anew where it was."""
+        there = find_places(home=emergency)
+        make_private_folder(there.state)
+        for each in (self.spool, self.record_log, self.outputs):
+            each.spill_to(emergency)
+        self.heartbeat = there.heartbeat
+        move_log(there.log_file)
+        self._lock_there = FileLock(there.daemon_lock)
+        self._lock_there.acquire()
 
     def pack_due(self) -> None:
         """Pack when it is worth it, then see to maintenance."""
@@ -237,11 +275,13 @@ class Assembly:
     # -- what is told ----------------------------------------------------------------------------------------------
 
     def problems(self) -> tuple[Problem, ...]:
-        if trouble := self.spool.trouble():  # also when the emergency place takes what the spool does not
+        moved = self.refuge.is_wiped  # then the emergency place is where things go
+        # Also when the emergency place takes what the spool does not.
+        if (trouble := self.spool.trouble()) and not moved:
             self.board.note_error(trouble, subject="spool")
         else:
             self.board.clear("spool")
-        if trouble := self.record_log.trouble():
+        if (trouble := self.record_log.trouble()) and not moved:
             self.board.note_error(trouble, subject="records")
         else:
             self.board.clear("records")
@@ -266,6 +306,9 @@ class Assembly:
             self.flight.wake()
 
     def begin(self) -> None:
+        preload()
+        self.refuge.begin()
+        self.spool.outside = self.record_log.outside = self.refuge
         self.recorder.count_spool()
         self.watcher.start()
 
@@ -275,7 +318,9 @@ class Assembly:
             self.flight.stop()
         self.saves.drain()
         self.histories.end()
-        self.recorder.drain()
+        if not self.refuge.is_wiped:
+            self.recorder.drain()
+        self.refuge.end()
 
 
 def _doubting_the_latest(catalog: Catalog) -> list[Head]:
@@ -303,6 +348,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             Worker(name="flight", step=assembly.record_flight),
             Worker(name="history", step=assembly.read_histories),
             Worker(name="history-copies", step=assembly.copy_histories, patience_seconds=_PACKER_PATIENCE_SECONDS),
+            Worker(name="refuge", step=assembly.shelter, patience_seconds=_PACKER_PATIENCE_SECONDS),
             Worker(name="packer", step=assembly.pack, patience_seconds=_PACKER_PATIENCE_SECONDS),
         ),
         jobs=(
@@ -320,7 +366,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
         problems=assembly.problems,
         kept=lambda: assembly.first_versions + assembly.saves.kept,
         missed_events=lambda: assembly.watcher.missed_events,
-        beat=lambda heartbeat: write_heartbeat(context.places.heartbeat, heartbeat),
+        beat=lambda heartbeat: write_heartbeat(assembly.heartbeat, heartbeat),
     )
     return Daemon(
         cast,

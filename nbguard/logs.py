@@ -34,12 +34,30 @@ def start_logging(path: str) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        handlers.append(
-            RotatingFileHandler(path, maxBytes=1_000_000, backupCount=4, encoding="utf-8", errors="backslashreplace")
-        )
+        handlers.append(_file_handler(path))
     except OSError as error:
         logging.getLogger(__name__).warning("no log file: %s", error)
     for handler in handlers:
         handler.setFormatter(_Clean(_FORMAT))
         root.addHandler(handler)
+
+
+def move_log(path: str) -> None:
+    """Log to ``path`` instead of the file so far, which is gone. Without effect where no file is logged to."""
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if isinstance(handler, RotatingFileHandler)]:
+        root.removeHandler(old)
+        old.close()
+        try:
+            new = _file_handler(path)
+        except OSError as error:
+            logging.getLogger(__name__).warning("no log file: %s", error)
+            continue
+        new.setFormatter(_Clean(_FORMAT))
+        root.addHandler(new)
+
+
+def _file_handler(path: str) -> RotatingFileHandler:
+    """Raises OSError."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return RotatingFileHandler(path, maxBytes=1_000_000, backupCount=4, encoding="utf-8", errors="backslashreplace")

@@ -34,6 +34,19 @@ def epoch_of(boot: str, folder: str, now_seconds: int) -> int:
         lock.release()
 
 
+def remember(boot: str, epoch: int, folder: str) -> int:
+    """The epoch of this boot in a list that was removed, or made anew by others, since it was learnt: it is entered
+    again where it is missing; where another one stands there now, the later of both counts. Raises OSError, also when
+    the folder is gone."""
+    path = os.path.join(folder, "boots")
+    found = _read(path).get(boot)
+    if found is None:
+        _append(path, f"{boot} {epoch}")
+        fsync_folder(folder)
+        return epoch
+    return max(found, epoch)
+
+
 def _read(path: str) -> dict[str, int]:
     """A line that a power cut tore is passed over."""
     epochs: dict[str, int] = {}

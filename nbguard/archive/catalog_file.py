@@ -45,6 +45,7 @@ class CatalogFile:
         self._schema = schema
         self._version = version
         self._name = name
+        make_private_folder(os.path.dirname(path))
         self._db = self._open()
         self._file = self._identity()
 
@@ -53,7 +54,10 @@ class CatalogFile:
         return self._file is not None and self._identity() == self._file
 
     def reopen(self) -> None:
-        """Open whatever is at our path now (an empty catalog when nothing is)."""
+        """Open whatever is at our path now (an empty catalog when nothing is).
+
+        Its folder is not made anew: whoever removes that under our hands shall not meet it again.
+        """
         self.close()
         self._db = self._open()
         self._file = self._identity()
@@ -129,7 +133,6 @@ class CatalogFile:
         return Busy(f"{self._name} {self.path} is in use: {error}", hint="try again in a moment")
 
     def _open(self) -> sqlite3.Connection:
-        make_private_folder(os.path.dirname(self.path))
         for attempt in range(_ATTEMPTS):
             try:
                 return self._open_once()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from nbguard.archive import aside
-from nbguard.archive.boots import epoch_of
+from nbguard.archive.boots import epoch_of, remember
 from nbguard.archive.draft_header import OpenDraft, file_name, header_of
 from nbguard.archive.draft_writing import DraftWriting
 from nbguard.archive.reuse import FreeFiles
@@ -112,6 +112,15 @@ class Spool:
         with self._lock:
             self._sequence += 1
             return Moment(self._epoch, self._clock.boottime_ns(), self._sequence)
+
+    def tend(self) -> None:
+        """See that the list of boots still says what we know, for the order of what others keep. Cheap."""
+        if self._epoch is None:
+            return
+        try:
+            self._epoch = remember(self._boot, self._epoch, self.folder)
+        except OSError:
+            return  # the spool is gone, or its disk refuses: whoever keeps something says so
 
     def draft(
         self,

@@ -68,7 +68,7 @@ class Facts:
 
     ``unread`` says why it cannot be told what is durable; ``unprotected`` is empty then. ``bad_configuration`` says why
     there are no settings although there is a file of them; ``unreadable`` are folders below roots that hold known
-    notebooks and cannot be read.
+    notebooks and cannot be read. ``wiped`` tells of homes that were wiped, and where all that was kept is.
     """
 
     now: datetime
@@ -84,6 +84,7 @@ class Facts:
     unread: Problem | None = None
     bad_configuration: Problem | None = None
     unreadable: tuple[str, ...] = ()
+    wiped: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

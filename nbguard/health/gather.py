@@ -39,6 +39,7 @@ class Sources:
     digest: Callable[[str], str | None]
     bad_configuration: NbguardError | None = None
     unreadable: Callable[[], Sequence[str]] = tuple
+    wiped: Callable[[], Sequence[Problem]] = tuple
 
 
 def system_sources(
@@ -50,6 +51,7 @@ def system_sources(
     spool: Callable[[], SpoolFacts],
     bad_configuration: NbguardError | None = None,
     unreadable: Callable[[], Sequence[str]] = tuple,
+    wiped: Callable[[], Sequence[Problem]] = tuple,
 ) -> Sources:
     """Sources on this machine; only what other rooms know must be handed in."""
     return Sources(
@@ -66,6 +68,7 @@ def system_sources(
         digest=digest_file,
         bad_configuration=bad_configuration,
         unreadable=unreadable,
+        wiped=wiped,
     )
 
 
@@ -111,6 +114,7 @@ def gather(sources: Sources) -> Facts:
         unread=unread,
         bad_configuration=_bad_configuration(sources, now),
         unreadable=_shut(sources.unreadable(), heads),
+        wiped=tuple(sources.wiped()),
     )
 
 

@@ -53,6 +53,7 @@ def assess(facts: Facts, allowed: Allowances) -> Verdict:
     running = is_running(facts.daemon, allowed)
     found = _unique(
         [
+            *_wiped(facts),
             *_configuration(facts),
             *_daemon(facts, allowed, running),
             *_archive(facts),
@@ -88,6 +89,11 @@ def is_running(daemon: DaemonFacts, allowed: Allowances) -> bool:
         and daemon.awake_seconds is not None
         and daemon.awake_seconds <= allowed.heartbeat_seconds
     )
+
+
+def _wiped(facts: Facts) -> Iterator[Finding]:
+    for problem in facts.wiped:
+        yield Finding(problem=problem)
 
 
 def _configuration(facts: Facts) -> Iterator[Finding]:

@@ -154,6 +154,14 @@ class Alive:
                 fsync_folder(folder)
         return failed
 
+    def is_last(self) -> bool:
+        """Whether something lives by our descriptors alone."""
+        with self._lock:
+            return any(
+                held.fd >= 0 and held.kind in (Kind.DRAFT, Kind.OBJECTS) and os.fstat(held.fd).st_nlink == 0
+                for held in self._held.values()
+            )
+
     def close(self) -> None:
         """Close every descriptor; links stay for the next daemon."""
         with self._lock:

@@ -18,6 +18,10 @@ _MARKS = frozenset({"archive-made", "install-id", "restores.jsonl"})
 _ARCHIVE = frozenset({"HEAD", "config", "packed-refs", "README", "shallow"})
 
 
+BEFORE = "config-before.toml"
+"""Not config.toml: what it names may not be there any more."""
+
+
 class Kind(StrEnum):
     """How a file ends: a DRAFT goes when the archive has it, OBJECTS when others hold what it holds, what is a NAME is
     replaced by a newer one (and stands for objects that must be there first), the REST is pruned by age."""
@@ -115,7 +119,7 @@ class Survey:
             return ""
         match folder:
             case "config":
-                return "config.toml" if file == os.path.basename(self._places.config) else ""
+                return BEFORE if file == os.path.basename(self._places.config) else ""
             case "state":
                 return f"state/{file}" if file in _MARKS else ""
             case "spool":
