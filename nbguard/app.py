@@ -76,13 +76,18 @@ def ensure_archive(context: Context) -> bool:
 def open_store(context: Context, spool: Spool | None = None) -> Store:
     """Archive, spool and a catalog that may be behind them."""
     from nbguard.archive.catalog import Catalog
-    from nbguard.archive.folding import Folder
 
     archive = archive_of(context)
     spool = spool or spool_of(context)
     catalog = Catalog(context.places.catalog)
-    folder = Folder(catalog=catalog, archive=archive, spool=spool, measuring=_measuring, judge=_judge)
-    return Store(archive, spool, catalog, folder)
+    return Store(archive, spool, catalog, folder_of(catalog, archive, spool))
+
+
+def folder_of(catalog: Catalog, archive: Archive, spool: Spool) -> Folder:
+    """What keeps a catalog in step with archive and spool."""
+    from nbguard.archive.folding import Folder
+
+    return Folder(catalog=catalog, archive=archive, spool=spool, measuring=_measuring, judge=_judge)
 
 
 def open_library(context: Context, progress: Progress | None = None) -> ArchiveLibrary:

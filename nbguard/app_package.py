@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.app import Store, archive_of, open_store
 from nbguard.clock import SystemClock
-from nbguard.errors import NbguardError
+from nbguard.errors import NbguardError, NoArchive
 from nbguard.model import Version
 from nbguard.package.build import DatabaseCopy, Parts, build
 from nbguard.package.contents import Chosen, Missing, Order, PackageReport
@@ -40,6 +40,7 @@ def preload() -> None:
     import nbguard.archive.executed_library
     import nbguard.archive.library
     import nbguard.archive.outputs
+    import nbguard.archive.salvage
     import nbguard.archive.streaming
     import nbguard.archive.trailers
     import nbguard.history.export
@@ -57,15 +58,51 @@ def package_store(context: Context, progress: Progress) -> tuple[Store, tuple[Mi
         store.folder.catch_up(progress)
     except (NbguardError, sqlite3.Error, OSError) as error:
         missing.append(_missing("archive", error))
-        try:
+        if isinstance(error, NoArchive):  # what the catalog knows of it is named as missing, version by version
+            store = _without_archive(context, store)
             store.folder.catch_up(progress)
-        except (NbguardError, sqlite3.Error, OSError):
-            pass  # what the catalog knows already is what there is
+        else:
+            store, lost = _salvaged(store)
+            missing += lost
     missing += [
         Missing(what="spooled draft", id=name.rpartition("-")[2], reason=trouble.message)
         for name, trouble in store.folder.unreadable.items()
     ]
     return store, tuple(missing)
+
+
+def _without_archive(context: Context, store: Store) -> Store:
+    """The same catalog and spool; whatever lies in the archive's place is not ours, and is not looked at."""
+    from dataclasses import replace
+
+    from nbguard.app import folder_of
+    from nbguard.archive.repository import Archive
+
+    nowhere = Archive(replace(context.places, archive=f"{context.places.archive}.gone"))
+    return Store(nowhere, store.spool, store.catalog, folder_of(store.catalog, nowhere, store.spool))
+
+
+def _salvaged(store: Store) -> tuple[Store, list[Missing]]:
+    """Every commit and draft that can be read by itself, in a catalog in memory; and which known versions cannot."""
+    from nbguard.app import folder_of
+    from nbguard.archive.catalog import Catalog
+    from nbguard.archive.salvage import salvage
+
+    catalog = Catalog(":memory:")
+    folder = folder_of(catalog, store.archive, store.spool)
+    salvage(store.archive, catalog, folder)
+    lost = []
+    try:
+        for _, latest in [*store.catalog.entries(deleted=False), *store.catalog.entries(deleted=True)]:
+            for version in store.catalog.log(latest.notebook):
+                if catalog.version(version.id) is None:
+                    reason = "its commit cannot be read"
+                    lost.append(
+                        Missing(what="version", reason=reason, path=version.path, id=version.id, time=version.saved_at)
+                    )
+    except NbguardError:
+        pass  # no catalog either: what was in the broken commits nobody knows
+    return Store(store.archive, store.spool, catalog, folder), lost
 
 
 def package_executed(context: Context, progress: Progress) -> tuple[ExecutedLibrary | None, tuple[Missing, ...]]:
