@@ -60,13 +60,14 @@ def losses(kernels: Iterable[KernelSeen]) -> Iterator[Loss]:
     """Those whose history is lost, each with its reason.
 
     Kernels that were told to keep nothing (nbconvert and papermill start theirs so) are no loss, and neither are those
-    that have just started.
+    that have just started and not yet opened a database.
     """
     for kernel in kernels:
-        if kernel.keeps_nothing or kernel.age_seconds < SETTLED_SECONDS:
+        if kernel.keeps_nothing:
             continue
         why, path = _why(kernel.held)
-        if why is not None:
+        is_starting = why in (Why.NOWHERE, Why.THREAD_DIED) and kernel.age_seconds < SETTLED_SECONDS
+        if why is not None and not is_starting:
             message, hint = _words(why, kernel, path)
             yield Loss(pid=kernel.pid, name=kernel.name, why=why, message=message, hint=hint)
 
