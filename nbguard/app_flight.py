@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nbguard.clock import Clock
     from nbguard.flight.kernels import KernelToRecord
     from nbguard.flight.recorder import FlightRecorder
+    from nbguard.history.connection import Connection
     from nbguard.history.kernels import LiveKernel
 
 LiveKernels = Callable[[], Sequence["LiveKernel"]]
@@ -107,6 +108,16 @@ def _matcher(patterns: tuple[str, ...], roots: Sequence[str]) -> Callable[[str],
     return is_excluded
 
 
+def _absolute(connection: Connection, pid: int) -> str:
+    """The address; a socket in the file system is named from the folder the kernel was started in."""
+    if connection.transport != "ipc" or os.path.isabs(connection.ip):
+        return connection.ip
+    try:
+        return os.path.join(os.readlink(f"/proc/{pid}/cwd"), connection.ip)
+    except OSError:
+        return connection.ip
+
+
 def _to_record(kernel: LiveKernel, is_watched: Callable[[str], bool]) -> KernelToRecord | None:
     from nbguard.flight.kernels import KernelToRecord
 
@@ -119,7 +130,7 @@ def _to_record(kernel: LiveKernel, is_watched: Callable[[str], bool]) -> KernelT
         kernel=kernel.kernel,
         path=path,
         transport=connection.transport,
-        ip=connection.ip,
+        ip=_absolute(connection, kernel.pid),
         iopub_port=connection.iopub_port,
         key=connection.key,
         scheme=connection.scheme,

@@ -40,7 +40,7 @@ class Ledger:
     def __init__(self, caps: Caps, spent: Spent) -> None:
         self.caps = caps
         self._spent = spent
-        self._held = 0
+        self.held = 0
 
     def look(self, now: datetime) -> None:
         """Begin another day when it is one."""
@@ -51,23 +51,23 @@ class Ledger:
         caps = self.caps
         if size > caps.output_bytes:
             return f"an output of {size} bytes was left out: over the cap of {caps.output_bytes} for one"
-        if self._spent.size + self._held + size > caps.day_bytes:
+        if self._spent.size + self.held + size > caps.day_bytes:
             return f"outputs were left out: over the cap of {caps.day_bytes} bytes for one day"
-        if self._held + size > caps.held_bytes:
+        if self.held + size > caps.held_bytes:
             return f"outputs were left out: over {caps.held_bytes} bytes in cells that run at the same time"
         return ""
 
     def room_for_text(self) -> int:
         """How many bytes of text may still come, whatever one output may hold."""
-        return max(0, min(self.caps.day_bytes - self._spent.size, self.caps.held_bytes) - self._held)
+        return max(0, min(self.caps.day_bytes - self._spent.size, self.caps.held_bytes) - self.held)
 
     def hold(self, size: int) -> None:
         """So many bytes more (or fewer) are held."""
-        self._held += size
+        self.held += size
 
     def release(self, size: int) -> None:
         """So many bytes are not held any more."""
-        self._held -= size
+        self.held -= size
 
     def kept(self, size: int) -> None:
         """So many bytes were recorded today."""

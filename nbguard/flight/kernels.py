@@ -49,14 +49,14 @@ def chosen(
     it publishes may be of either. Unless ``others`` is asked for, one notebook that is not watched excludes it as well.
     """
     refused = {
-        kernel.kernel
+        (kernel.kernel, kernel.address)
         for kernel in kernels
         if (kernel.path is not None and is_excluded(kernel.path)) or not (others or _is_ours(kernel, is_watched))
     }
-    found: dict[str, KernelToRecord] = {}
+    found: dict[tuple[str, str], KernelToRecord] = {}
     for kernel in kernels:
-        if kernel.kernel not in refused:
-            found.setdefault(kernel.kernel, kernel)
+        if (name := (kernel.kernel, kernel.address)) not in refused:
+            found.setdefault(name, kernel)
     return list(found.values())
 
 

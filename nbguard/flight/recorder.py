@@ -95,7 +95,7 @@ class FlightRecorder:
         self.wake()
 
     def stop(self) -> None:
-        """Keep what there is and end the receiver. Raises StorageTrouble."""
+        """Keep what there is and end the receiver."""
         if self._receiver is not None:
             self._take_last()
         self._let_receiver_go()
@@ -103,7 +103,10 @@ class FlightRecorder:
             self._take(tape.end(self._clock.now(), NOT_RECORDED_ANY_MORE))
         self._tapes.clear()
         self._numbers.clear()
-        self._keep()
+        try:
+            self._keep()
+        except StorageTrouble as trouble:
+            _log.error("%d recorded runs could not be kept: %s", len(self._backlog), trouble.message)
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong now."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,15 +57,16 @@ class Kernel:
     """One real kernel with a client of its own, as a front end has."""
 
     def __init__(self, python: str = sys.executable, *, transport: str = "tcp", encryption: str = "disabled") -> None:
-        self.manager = KernelManager(transport=transport)
+        self._folder = tempfile.mkdtemp(prefix="k")  # short: a socket's path has 107 bytes at most
+        self.manager = KernelManager(transport=transport, connection_file=f"{self._folder}/kernel-1.json")
         spec = self.manager.kernel_spec
         assert spec is not None
         spec.argv[0] = python
         self._encryption = encryption
         self.client: BlockingKernelClient
 
-    def start(self) -> None:
-        self.manager.start_kernel(transport_encryption=self._encryption, stderr=-3)
+    def start(self, **more: Any) -> None:
+        self.manager.start_kernel(transport_encryption=self._encryption, stderr=subprocess.DEVNULL, **more)
         self.connect()
 
     def connect(self) -> None:
@@ -103,6 +107,7 @@ class Kernel:
         if self.manager.has_kernel:
             self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _bytes(value: object) -> bytes:
@@ -146,15 +151,19 @@ class Recording:
         assert found is not None
         return found
 
-    def joined(self, some: Kernel) -> None:
-        """Wait until the receiver hears a kernel."""
+    def joined(self, some: Kernel) -> int:
+        """Wait until the receiver hears a kernel; how many cells that took."""
+        asked = 0
 
         def heard() -> bool:
+            nonlocal asked
             some.run("'hear me'")
-            self.recorder.step(0.3)
+            asked += 1
+            self.recorder.step(0.1)
             return self.kept.named("'hear me'") is not None
 
         poll(heard, 30.0)
+        return asked
 
 
 @contextmanager
