@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from nbguard.clock import Clock
     from nbguard.history.answering import Belongs
     from nbguard.history.histories import Histories
-    from nbguard.model import Version
+    from nbguard.history.linking import GenerationOf, Linking
+    from nbguard.history.links import Chain
+    from nbguard.model import Link, Version
     from nbguard.ports import ExecutedLibrary, Library, Progress
     from nbguard.problems import ProblemBoard
 
@@ -161,3 +163,54 @@ def histories_of(context: Context, *, environment: Mapping[str, str], clock: Clo
         board=board,
         runtimes=lambda: sorted(finder.runtimes),
     )
+
+
+def linking_of(
+    context: Context, *, environment: Mapping[str, str], clock: Clock, generation_of: GenerationOf
+) -> Linking:
+    """What ties sessions to notebooks while kernels live; with NBGUARD_HOME only kernels whose HOME is ours. Raises
+    StorageTrouble."""
+    import sys
+
+    from nbguard.history.kernels import KernelFinder
+    from nbguard.history.linking import Linking
+    from nbguard.history.population import Population
+    from nbguard.jupyter_servers import runtime_folder
+
+    home = os.path.expanduser("~")
+    finder = KernelFinder(
+        only_home=home if context.places.home else None, runtimes=[runtime_folder(environment, home, sys.platform)]
+    )
+
+    def known_links() -> list[Link]:
+        library = executed_library(context)
+        try:
+            return library.links()
+        finally:
+            library.close()
+
+    return Linking(
+        population=Population(finder, clock),
+        log=record_log_of(context),
+        clock=clock,
+        generation_of=generation_of,
+        chain=renames_of(context),
+        known_links=known_links,
+    )
+
+
+def renames_of(context: Context) -> Chain:
+    """The renames that were seen on disk: a path at a time, and where that notebook was since. Opened for each
+    question, which is a rare one."""
+    from nbguard.app import open_library
+    from nbguard.history.links import chain_of
+
+    def chain(path: str, at: datetime) -> tuple[str, ...]:
+        library = open_library(context)
+        try:
+            logs = {lineage: library.log(lineage) for _, lineage in library.named(path)}
+        finally:
+            library.close()
+        return chain_of(path, at, logs, is_there=os.path.lexists(path))
+
+    return chain

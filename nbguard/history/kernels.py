@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -20,6 +21,7 @@ from nbguard.model import Frontend
 _FILE: Final = re.compile(r"kernel-(?P<id>[^/]{1,150})\.json")
 _VSCODE: Final = re.compile(r"v3[0-9a-f]{32,}")
 _CONSOLES: Final = ("jupyter-console", "jupyter-qtconsole", "jupyter_console", "qtconsole")
+_YOUNG_SECONDS: Final = 10.0
 _OPTIONS: Final = ("-f", "--f", "--IPKernelApp.connection_file")
 _MEMORY: Final = "hist_file=:memory:"
 # Arguments of IPython in a terminal, which has no connection file: `ipython`, `ipython3`, `python -m IPython`.
@@ -30,6 +32,7 @@ _IPYTHON: Final = re.compile(r"(?:.*/)?(?:ipython[\d.]*|IPython(?:/__main__\.py)
 class LiveKernel:
     """One life of one kernel, or of an IPython in a terminal (then without ``kernel`` and ``connection``).
 
+    ``connection`` is also None when the connection file was gone before we came.
     ``path`` is what its process was told (absolute), which no later rename changes; None when it was told nothing.
     ``started_at`` is in seconds since 1970. ``databases`` are the history databases it holds open, also deleted ones.
     ``keeps_nothing``: it was started with its history in memory on purpose, as nbconvert does. ``generation`` and
@@ -66,15 +69,6 @@ class LiveKernel:
         return bool(self.databases) and all(file.deleted for file in self.databases)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the command line of a process told."""
-
-    life: Life
-    file: str
-    arguments: tuple[str, ...]
-
-
 class KernelFinder:
     """Finds kernels again and again, and looks only at what is new. Use it from one thread.
 
@@ -97,54 +91,53 @@ class KernelFinder:
         for pid in process_table.own_pids():
             if pid in self._judged:
                 known = self._judged[pid]
-                if known is not None and process_table.life(pid) == known:
-                    found[known] = self._known[known]
-                    continue
                 if known is None:
                     continue
-            kernel = self._judge(pid)
-            self._judged[pid] = kernel.life if kernel is not None else None
+                if process_table.life(pid) == known:
+                    found[known] = self._known[known]
+                    continue
+            life = process_table.life(pid)
+            if life is None:
+                continue
+            kernel = self._judge(life)
             if kernel is not None:
                 found[kernel.life] = kernel
+            # A young process may yet become a kernel, write its connection file, open its database.
+            if time.time() - process_table.started_at(life) > _YOUNG_SECONDS:
+                self._judged[pid] = life if kernel is not None else None
         self._known = found
         return _without_launchers(list(found.values()))
 
-    def _judge(self, pid: int) -> LiveKernel | None:
-        arguments = process_table.command_line(pid)
-        if not arguments:
-            return None
+    def _judge(self, life: Life) -> LiveKernel | None:
+        arguments = process_table.command_line(life.pid)
         file = _connection_file(arguments)
         is_terminal = not file and _is_terminal(arguments)
-        is_server = not file and any("jupyter" in part for part in arguments[:3])
-        if not (file or is_terminal or is_server or _starts_a_kernel(arguments)):
+        starts_one = bool(file) or is_terminal or _is_python(arguments)
+        if not starts_one and not any("jupyter" in part for part in arguments[:3]):
             return None
-        life = process_table.life(pid)
-        if life is None:
-            return None
-        environment = process_table.environment(pid)
+        environment = process_table.environment(life.pid)
         if self._only_home and os.path.realpath(environment.get("HOME") or "/nowhere") != self._only_home:
             return None
         runtime = os.path.dirname(file) if os.path.isabs(file) else runtime_of(environment)
         if runtime:
             self.runtimes.add(runtime)
-        if is_server and not _starts_a_kernel(arguments):
-            return None
+        if not starts_one:
+            return None  # a server: kernels' files will appear in its folder
         if not file and not is_terminal:
-            file = os.path.join(runtime, f"kernel-{pid}.json")  # `python -m ipykernel` chooses its own
+            file = f"kernel-{life.pid}.json"  # `python -m ipykernel` chooses its own
         known = self._known.get(life)
         connection = known.connection if known is not None else None
         if connection is None and file:
-            connection = read_connection(os.path.join(runtime, file))
-        if connection is None and not is_terminal:
-            return None  # not yet written, or gone before we came
-        databases = tuple(found for found in process_table.open_files(pid) if is_history(found.path))
+            connection = _from_its_folder(read_connection(os.path.join(runtime, file)), life.pid)
+        if connection is None and not is_terminal and time.time() < process_table.started_at(life) + _YOUNG_SECONDS:
+            return None
         return _kernel(
             life=life,
             file=file,
             arguments=arguments,
             environment=environment,
             connection=connection,
-            databases=databases,
+            databases=databases_of(life.pid),
             runtime=runtime,
         )
 
@@ -155,6 +148,11 @@ def live_kernels(*, only_home: str | None = None) -> list[LiveKernel]:
     Takes some milliseconds. Nothing is asked of them: ``generation`` and ``session`` are None.
     """
     return KernelFinder(only_home=only_home).look()
+
+
+def databases_of(pid: int) -> tuple[OpenFile, ...]:
+    """The history databases that a process holds open."""
+    return tuple(found for found in process_table.open_files(pid) if is_history(found.path))
 
 
 def is_history(path: str) -> bool:
@@ -187,7 +185,7 @@ def _kernel(
     name = match["id"] if match else os.path.basename(file).removesuffix(".json")
     told = environment.get("JPY_SESSION_NAME", "") or (connection.told_path if connection is not None else "")
     frontend, path = _told(told)
-    if connection is None:
+    if not file:
         frontend = Frontend.TERMINAL
     elif frontend is None and _VSCODE.match(name) and "JPY_PARENT_PID" not in environment:
         frontend = Frontend.VSCODE
@@ -207,9 +205,16 @@ def _kernel(
         connection_file=os.path.join(runtime, file) if file else "",
         server_pid=int(server) if server.isdecimal() else 0,
         runtime=runtime,
-        is_ipython=connection is None or bool(databases) or _is_python(arguments),
+        is_ipython=not file or bool(databases) or _is_python(arguments),
         keeps_nothing=any(_MEMORY in part for part in arguments),
     )
+
+
+def _from_its_folder(connection: Connection | None, pid: int) -> Connection | None:
+    """A socket in the file system may be named from the folder that the kernel was started in."""
+    if connection is None or connection.transport != "ipc" or os.path.isabs(connection.ip):
+        return connection
+    return replace(connection, ip=os.path.join(process_table.folder(pid), connection.ip))
 
 
 def _told(name: str) -> tuple[Frontend | None, str | None]:
@@ -240,12 +245,8 @@ def _is_terminal(arguments: list[str]) -> bool:
     return any(_IPYTHON.fullmatch(part) for part in first[:2])
 
 
-def _starts_a_kernel(arguments: list[str]) -> bool:
-    return any(part in ("ipykernel", "ipykernel_launcher") for part in arguments[1:4])
-
-
 def _is_python(arguments: list[str]) -> bool:
-    return any("ipykernel" in part for part in arguments[1:4])
+    return any("ipykernel" in part for part in arguments[1:5])
 
 
 def _without_launchers(kernels: list[LiveKernel]) -> list[LiveKernel]:

@@ -120,6 +120,21 @@ def command_line(pid: int) -> list[str]:
     return [os.fsdecode(part) for part in _read(pid, "cmdline").split(b"\0")[:-1]]
 
 
+def folder(pid: int) -> str:
+    """Its working folder; empty when it cannot be told."""
+    if not has_proc():
+        import psutil
+
+        try:
+            return psutil.Process(pid).cwd()
+        except psutil.Error:
+            return ""
+    try:
+        return os.readlink(f"{_PROC}/{pid}/cwd")
+    except OSError:
+        return ""
+
+
 def environment(pid: int) -> Mapping[str, str]:
     """What it was started with, of the variables in WANTED."""
     if not has_proc():
@@ -141,16 +156,21 @@ def written_bytes(pid: int) -> int:
     for line in _read(pid, "io").splitlines():
         if line.startswith(b"wchar:"):
             return int(line.split()[1])
+    return processor_ticks(pid) << 12
+
+
+def processor_ticks(pid: int) -> int:
+    """The processor time it has used, in hundredths of a second or so; 0 when it ended."""
     if has_proc():
         fields = _stat(pid)
-        return (int(fields[11]) + int(fields[12])) << 12 if len(fields) > 12 else 0
+        return int(fields[11]) + int(fields[12]) if len(fields) > 12 else 0
     import psutil
 
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.Error:
         return 0
-    return int((times.user + times.system) * 100) << 12
+    return int((times.user + times.system) * 100)
 
 
 def open_files(pid: int) -> list[OpenFile]:

@@ -1,0 +1,380 @@
+"""The worker that ties sessions to notebooks while their kernels live. Each kernel is asked once in its life.
+
+What it costs: a few calls of stat every second and a half; a look at all processes, and at what servers have open, once
+a minute and when something changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from nbguard.clock import Clock
+from nbguard.errors import NbguardError
+from nbguard.history import process_table
+from nbguard.history.asking import KernelSilent, ask_now, prepare
+from nbguard.history.kernels import LiveKernel, databases_of
+from nbguard.history.links import (
+    Belonging,
+    Chain,
+    Place,
+    Seen,
+    Served,
+    Willingness,
+    may_ask,
+    new_links,
+    places_of,
+)
+from nbguard.history.population import Population
+from nbguard.history.process_table import Life
+from nbguard.history.served import UNHEARD, Servers, Told
+from nbguard.model import Generation, Link, Record
+from nbguard.ports import RecordLog
+
+_log = logging.getLogger(__name__)
+
+GenerationOf = Callable[[int, int, int], str | None]
+"""The generation of (device, inode, session number); None while its database was not read."""
+
+TICK_SECONDS: Final = 1.5
+_SERVERS_SECONDS: Final = 60.0
+# A history row is written in pages. Where no row is written, a cell still wakes threads, a few bytes each time; an idle
+# kernel does so twice a second.
+_A_ROW_BYTES: Final = 4096
+_IDLE_BYTES_PER_SECOND: Final = 20.0
+_A_WAKING_BYTES: Final = 40.0
+_STILL_SECONDS: Final = 3.0
+_PATIENCE_SECONDS: Final = 60.0
+_LONGEST_WAIT_SECONDS: Final = 20.0
+_MOST_FAILURES: Final = 5
+# After a notebook's file changed its place, the watcher needs some seconds to understand how.
+_LOOKS_AFTER_MOVE_SECONDS: Final = (2.0, 4.0, 8.0, 16.0)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What we know of one life of a kernel. ``session`` is -1 until it was asked."""
+
+    kernel: LiveKernel
+    met_at: float
+    worked_at: float | None
+    written: int = 0
+    looked_at: float = 0.0
+    ticks: int = 0
+    ran_at: float = 0.0
+    not_before: float = 0.0
+    wait_seconds: float = TICK_SECONDS
+    failures: int = 0
+    session: int = -1
+    file: tuple[int, int] | None = None
+    generation: str | None = None
+    links: list[Link] = field(default_factory=list)
+    places: tuple[Place, ...] = ()
+    served_since: dict[str, datetime] = field(default_factory=dict)
+    chains: dict[tuple[str, datetime], Sequence[str]] = field(default_factory=dict)
+    identities: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    looks_due: list[float] = field(default_factory=list)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether its session is still to be asked for."""
+        kernel = self.kernel
+        return self.session < 0 and kernel.is_ipython and kernel.connection is not None and not kernel.keeps_nothing
+
+
+class Linking:
+    """One worker steps it; ``kernels`` may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        population: Population,
+        log: RecordLog,
+        clock: Clock,
+        generation_of: GenerationOf,
+        chain: Chain,
+        known_links: Callable[[], Sequence[Link]],
+    ) -> None:
+        self._population = population
+        self._log = log
+        self._clock = clock
+        self._generation_of = generation_of
+        self._chain = chain
+        self._known_links = known_links
+        self._before: dict[str, list[Link]] | None = None
+        self._servers = Servers()
+        self._servers_due = float("-inf")
+        self._lives: dict[Life, _Known] = {}
+        self._stamps: dict[str, int] = {}
+        self._pending: list[Record] = []
+        self._is_prepared = False
+        self._present: tuple[LiveKernel, ...] = ()
+
+    def kernels(self) -> tuple[LiveKernel, ...]:
+        """Every kernel that lives, with its present notebook, and its session once that is known.
+
+        One that serves several notebooks is there once for each.
+        """
+        return self._present
+
+    def step(self) -> None:
+        """Look once. Raises StorageTrouble: what could not be kept is kept at the next step."""
+        self._flush()
+        self._population.refresh()
+        now = self._clock.monotonic()
+        has_news = self._meet(now)
+        self._notice_work(now)
+        asking = [known for known in self._lives.values() if _may_be_asked(known, now)]
+        moved = self._notice_moves(now)
+        if self._lives and (has_news or asking or moved or now >= self._servers_due):
+            told = self._servers.ask(self._population.runtimes)
+            self._servers_due = now + _SERVERS_SECONDS
+            for known in asking:
+                self._ask_if_idle(known, told, now)
+            for known in self._lives.values():
+                self._look_where(known, told)
+        for known in self._lives.values():
+            self._link(known)
+        self._flush()
+        self._present = tuple(_presented(known) for known in self._lives.values() for known in _by_place(known))
+
+    # -- who lives -------------------------------------------------------------------------------------------------
+
+    def _meet(self, now: float) -> bool:
+        """Take in new lives and let go of ended ones; whether there was any new one."""
+        kernels = {kernel.life: kernel for kernel in self._population.kernels}
+        new = [kernel for life, kernel in kernels.items() if life not in self._lives]
+        self._lives = {life: known for life, known in self._lives.items() if life in kernels}
+        for life, known in self._lives.items():
+            known.kernel = kernels[life]
+        for kernel in new:
+            if not self._is_prepared:
+                prepare()  # now: later the files may be gone, with the rest of HOME
+                self._is_prepared = True
+            written = process_table.written_bytes(kernel.pid)
+            known = _Known(kernel, met_at=now, worked_at=now, written=written, looked_at=now, ran_at=now)
+            self._lives[kernel.life] = known
+            self._remember(known)
+        return bool(new)
+
+    def _remember(self, known: _Known) -> None:
+        """What was kept of this life by an earlier daemon: it is not asked again."""
+        if self._before is None:
+            self._before = {}
+            try:
+                for link in self._known_links():
+                    if link.kernel is not None:
+                        self._before.setdefault(link.kernel, []).append(link)
+            except NbguardError as error:
+                _log.warning("earlier links cannot be read, so kernels are asked again: %s", error.message)
+        kernel = known.kernel
+        started_at = _utc(kernel.started_at) - timedelta(seconds=2)  # a clock that is set moves starts a little
+        for link in self._before.get(kernel.kernel, ()):
+            if link.pid == kernel.pid and link.seen_at >= started_at and link.session is not None:
+                known.session, known.generation = link.session, link.generation
+                known.links = [other for other in known.links if other.path != link.path]
+                known.links.append(link)
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    def _notice_work(self, now: float) -> None:
+        """Which kernels may have run their first cell: looked at only when their database changed."""
+        unknown = [known for known in self._lives.values() if known.is_unknown]
+        stamps = {file.path: _stamp(file.path) for known in unknown for file in known.kernel.databases}
+        for known in unknown:
+            ticks = process_table.processor_ticks(known.kernel.pid)
+            if ticks > known.ticks + 1:
+                known.ran_at = now
+            known.ticks = ticks
+            in_place = [stamps[file.path] for file in known.kernel.databases if stamps[file.path]]
+            before = [self._stamps.get(file.path) for file in known.kernel.databases if stamps[file.path]]
+            if in_place and in_place == before:
+                continue
+            written = process_table.written_bytes(known.kernel.pid)
+            idle = _IDLE_BYTES_PER_SECOND * (now - known.looked_at) + _A_WAKING_BYTES
+            if written - known.written >= (_A_ROW_BYTES if in_place else idle):
+                known.worked_at = now
+            if known.worked_at is not None or not in_place:
+                known.written, known.looked_at = written, now
+        self._stamps = stamps
+
+    def _ask_if_idle(self, known: _Known, told: Told, now: float) -> None:
+        state = told.state_of(known.kernel.kernel, known.kernel.server_pid)
+        if state in ("", UNHEARD):
+            # Nobody knows whether it is at work: one that uses no processor is taken for idle.
+            is_still = now - known.ran_at >= _STILL_SECONDS
+            is_patient = state == UNHEARD or now - (known.worked_at or now) < _PATIENCE_SECONDS
+            state = "busy" if not is_still and is_patient else ""
+        if may_ask(Willingness(worked_at=known.worked_at, not_before=known.not_before, state=state), now):
+            self._ask(known, now)
+        elif state == "busy":
+            known.not_before = now + known.wait_seconds
+            known.wait_seconds = min(2 * known.wait_seconds, _LONGEST_WAIT_SECONDS)
+
+    def _ask(self, known: _Known, now: float) -> None:
+        """The one question. A kernel that has run nothing is asked again once it has."""
+        kernel = known.kernel = replace(known.kernel, databases=databases_of(known.kernel.pid))
+        file = kernel.database
+        assert kernel.connection is not None
+        try:
+            answer = ask_now(kernel.connection, has_database=file is not None and not file.deleted)
+        except KernelSilent as error:
+            _log.info("kernel %s: %s", kernel.kernel, error.message)
+            known.failures += 1
+            known.not_before = now + 5.0 * 2**known.failures
+            if known.failures >= _MOST_FAILURES:
+                known.worked_at, known.failures = None, 0
+            return
+        known.wait_seconds = TICK_SECONDS
+        if answer.last.line < 1 or (answer.session is None and file is not None):
+            known.worked_at = None
+            known.written, known.looked_at = process_table.written_bytes(kernel.pid), self._clock.monotonic()
+            return
+        known.session = answer.session or 0
+        if file is not None:
+            known.file = file.device, file.inode
+            return
+        known.generation = generation_in_memory(kernel)
+        self._pending.append(
+            Generation(
+                id=known.generation,
+                path=":memory:",
+                device=0,
+                inode=0,
+                first_started_at="",
+                seen_at=self._clock.now(),
+            )
+        )
+
+    # -- where -----------------------------------------------------------------------------------------------------
+
+    def _notice_moves(self, now: float) -> bool:
+        """Whether some notebook's file has left its place, and how is to be found out now."""
+        is_due = False
+        for known in self._lives.values():
+            for place in known.places:
+                if place.path is None:
+                    continue
+                identity = _identity(place.path)
+                if identity != known.identities.get(place.path):
+                    known.identities[place.path] = identity
+                    known.looks_due = [now + seconds for seconds in _LOOKS_AFTER_MOVE_SECONDS]
+            if known.looks_due and now >= known.looks_due[0]:
+                known.looks_due = [due for due in known.looks_due if due > now]
+                known.chains.clear()
+                is_due = True
+        return is_due
+
+    def _look_where(self, known: _Known, told: Told) -> None:
+        kernel, seen_at = known.kernel, self._clock.now()
+        sessions = told.sessions.get(kernel.kernel, ())
+        is_heard = bool(sessions) or kernel.server_pid in told.heard
+        if not is_heard and known.served_since:
+            return  # it told us before, and does not now: what it said stands
+        served = tuple(
+            Served(session.path, session.kind, known.served_since.setdefault(session.path, seen_at))
+            for session in sessions
+        )
+        seen = Seen(
+            frontend=kernel.frontend,
+            told=kernel.path,
+            started_at=_utc(kernel.started_at),
+            served=served if is_heard else None,
+        )
+        known.places = places_of(seen, self._chain_of(known), os.path.lexists)
+        for place in known.places:
+            if place.path is not None and place.path not in known.identities:
+                known.identities[place.path] = _identity(place.path)
+
+    def _chain_of(self, known: _Known) -> Chain:
+        """The chain, asked for again only when a file has moved: it is read from the catalog."""
+
+        def chain(path: str, at: datetime) -> Sequence[str]:
+            found = known.chains.get((path, at))
+            if found is None:
+                try:
+                    found = self._chain(path, at)
+                except NbguardError as error:
+                    _log.warning("renames of %r cannot be read: %s", path, error.message)
+                    return ()
+                known.chains[path, at] = found
+            return found
+
+        return chain
+
+    # -- keeping ---------------------------------------------------------------------------------------------------
+
+    def _link(self, known: _Known) -> None:
+        """Keep what is new about a session's notebooks; of another language's kernel, about the kernel's."""
+        kernel = known.kernel
+        if known.session >= 0 and known.generation is None and known.file is not None:
+            known.generation = self._generation_of(*known.file, known.session)
+        is_session = known.generation is not None
+        if not (is_session or not kernel.is_ipython) or not known.places:
+            return
+        belonging = Belonging(
+            kernel=kernel.kernel,
+            pid=kernel.pid,
+            generation=known.generation,
+            session=known.session if is_session else None,
+            since=_utc(kernel.started_at),
+        )
+        links = new_links(belonging, known.links, known.places, self._clock.now())
+        if links:
+            self._pending += links
+            replaced = {link.path for link in links}
+            known.links = [link for link in known.links if link.path not in replaced] + links
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._log.append(self._pending)
+            self._pending = []
+
+
+def generation_in_memory(kernel: LiveKernel) -> str:
+    """The id of the generation that one life of a kernel keeps to itself."""
+    text = f"memory:{kernel.kernel}:{kernel.pid}:{kernel.life.start}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _may_be_asked(known: _Known, now: float) -> bool:
+    if not known.is_unknown:
+        return False
+    return may_ask(Willingness(worked_at=known.worked_at, not_before=known.not_before, state=""), now)
+
+
+def _by_place(known: _Known) -> Iterable[_Known]:
+    """``known`` once for each notebook that it serves."""
+    return (replace(known, places=(place,)) for place in known.places) if len(known.places) > 1 else (known,)
+
+
+def _presented(known: _Known) -> LiveKernel:
+    is_session = known.generation is not None
+    kernel = replace(known.kernel, generation=known.generation, session=known.session if is_session else None)
+    if not known.places:
+        return kernel
+    return replace(kernel, path=known.places[0].path, frontend=known.places[0].frontend)
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _stamp(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
