@@ -14,6 +14,7 @@ from nbguard.recover.bindings import names_of
 from nbguard.recover.found import FoundCell
 from nbguard.recover.rebuild import Rebuilt, rebuild
 
+APART = ("scratch", "older", "earlier")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -26,21 +27,23 @@ class Score:
     lost: int
 
 
-def methods(pair: Pair, ran: Sequence[Ran], policy: Policy | None = None) -> dict[str, tuple[str, ...]]:
-    """The code cells that each way of rebuilding gives, scratch apart."""
+def methods(
+    pair: Pair, ran: Sequence[Ran], policy: Policy | None = None
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """The code cells that each way of rebuilding gives, scratch apart; and those of the chronological log."""
     texts = [cell.text for cell in ran]
-    last = tuple(reversed(dict.fromkeys(reversed(texts))))
     with_base = guess(pair, ran, policy)
     without = rebuild(None, as_found(ran), now=NOW, policy=policy)
-    return {
-        "every command": tuple(texts),
-        "last occurrence": last,
-        "last version": pair.old,
+    cells = {
+        "every command, in order": tuple(texts),
+        "last occurrence of each": tuple(reversed(dict.fromkeys(reversed(texts)))),
+        "last archived version": pair.old,
         "rebuilt": body(with_base.notebook),
-        "rebuilt, scratch counted": body(with_base.notebook, scratch=True),
-        "no archive": body(without.notebook),
-        "no archive, scratch counted": body(without.notebook, scratch=True),
+        "rebuilt, all its cells": body(with_base.notebook, scratch=True),
+        "rebuilt without an archive": body(without.notebook),
+        "without an archive, all its cells": body(without.notebook, scratch=True),
     }
+    return cells, body(with_base.log, scratch=True)
 
 
 def guess(pair: Pair, ran: Sequence[Ran], policy: Policy | None = None) -> Rebuilt:
@@ -64,7 +67,7 @@ def body(notebook: bytes, *, scratch: bool = False) -> tuple[str, ...]:
         for cell in cells
         if cell["cell_type"] == "code"
         and (text := normal("".join(cell["source"])))
-        and (scratch or cell["metadata"]["nbguard"]["state"] != "scratch")
+        and (scratch or cell["metadata"]["nbguard"]["state"] not in APART)
     )
 
 
