@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.app import first_import, knowing, open_store, reserve_of, scopes_of, spool_of
 from nbguard.app_flight import flight_recorder_of
-from nbguard.app_history import histories_of, output_store_of, record_log_of, record_packer_of
+from nbguard.app_history import histories_of, linking_of, output_store_of, record_log_of, record_packer_of
 from nbguard.app_refuge import preload, refuge_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
@@ -22,6 +22,8 @@ from nbguard.durable import FileLock, make_private_folder
 from nbguard.errors import Busy, NbguardError
 from nbguard.heads import Heads
 from nbguard.health.heartbeat import write_heartbeat
+from nbguard.history.generations import FileIdentity
+from nbguard.history.linking import TICK_SECONDS
 from nbguard.logs import move_log
 from nbguard.model import Head, Problem
 from nbguard.notebook import Remeasuring
@@ -36,6 +38,7 @@ from nbguard.settings import Settings
 if TYPE_CHECKING:
     from nbguard.archive.catalog import Catalog
     from nbguard.cli.context import Context
+    from nbguard.history.process_table import Life
 
 _log = logging.getLogger(__name__)
 
@@ -96,8 +99,24 @@ class Assembly:
             kept=self.recorder.put,
             knows=knowing(open_store(context, spool)),
         )
-        self.flight = flight_recorder_of(context, roots, self.clock)
-        self.histories = histories_of(context, environment=os.environ, clock=self.clock, board=self.board)
+        self._lost: set[Life] = set()
+        self.histories = histories_of(
+            context,
+            environment=os.environ,
+            clock=self.clock,
+            board=self.board,
+            lost=lambda kernel: self._lost.add(kernel.life),
+        )
+        self.linking = linking_of(
+            context,
+            environment=os.environ,
+            clock=self.clock,
+            generation_of=lambda device, inode, session: self.histories.tail.generation_of(
+                FileIdentity(device, inode), session
+            ),
+            stopped_writing=lambda: tuple(self._lost),
+        )
+        self.flight = flight_recorder_of(context, roots, self.clock, self.linking.kernels)
         self.heartbeat = context.places.heartbeat
         self.refuge = refuge_of(
             context, roots, clock=self.clock, board=self.board, make_anew=self._make_anew, move_to=self._move_to
@@ -162,6 +181,11 @@ class Assembly:
         self._woken.wait(_COPY_HISTORIES_SECONDS)
         if not self._woken.is_set():
             self.histories.copy_due()
+
+    def link(self) -> None:
+        """Tie sessions to notebooks, then wait a little."""
+        self.linking.step()
+        self._woken.wait(TICK_SECONDS)
 
     def record_flight(self) -> None:
         """Hear the kernels for a while, or wait, where nothing is to be recorded."""
@@ -345,6 +369,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             Worker(name="watcher", step=assembly.watch),
             Worker(name="saves", step=assembly.save),
             Worker(name="recorder", step=assembly.record),
+            Worker(name="links", step=assembly.link),
             Worker(name="flight", step=assembly.record_flight),
             Worker(name="history", step=assembly.read_histories),
             Worker(name="history-copies", step=assembly.copy_histories, patience_seconds=_PACKER_PATIENCE_SECONDS),

@@ -10,7 +10,7 @@ from nbguard.clock import SystemClock
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from nbguard.archive.executed_library import ExecutedArchive
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from nbguard.clock import Clock
     from nbguard.history.answering import Belongs
     from nbguard.history.histories import Histories
+    from nbguard.history.kernels import LiveKernel
     from nbguard.history.linking import GenerationOf, Linking
     from nbguard.history.links import Chain
+    from nbguard.history.process_table import Life
     from nbguard.model import Link, Version
     from nbguard.ports import ExecutedLibrary, Library, Progress
     from nbguard.problems import ProblemBoard
@@ -116,9 +118,16 @@ def belonging_to(library: Library, notebook: str) -> Belongs:
     return belongs
 
 
-def histories_of(context: Context, *, environment: Mapping[str, str], clock: Clock, board: ProblemBoard) -> Histories:
-    """What watches this user's history databases; with NBGUARD_HOME only kernels whose HOME is ours. Raises
-    StorageTrouble."""
+def histories_of(
+    context: Context,
+    *,
+    environment: Mapping[str, str],
+    clock: Clock,
+    board: ProblemBoard,
+    lost: Callable[[LiveKernel], None],
+) -> Histories:
+    """What watches this user's history databases; with NBGUARD_HOME only kernels whose HOME is ours. ``lost`` is told
+    of each kernel that stopped writing history. Raises StorageTrouble."""
     import sys
 
     from nbguard.archive.appending import check_room
@@ -161,15 +170,23 @@ def histories_of(context: Context, *, environment: Mapping[str, str], clock: Clo
         kernels=finder.look,
         clock=clock,
         board=board,
+        lost=lost,
         runtimes=lambda: sorted(finder.runtimes),
     )
 
 
 def linking_of(
-    context: Context, *, environment: Mapping[str, str], clock: Clock, generation_of: GenerationOf
+    context: Context,
+    *,
+    environment: Mapping[str, str],
+    clock: Clock,
+    generation_of: GenerationOf,
+    stopped_writing: Callable[[], Iterable[Life]],
 ) -> Linking:
-    """What ties sessions to notebooks while kernels live; with NBGUARD_HOME only kernels whose HOME is ours. Raises
-    StorageTrouble."""
+    """What ties sessions to notebooks while kernels live; with NBGUARD_HOME only kernels whose HOME is ours.
+
+    The cells of kernels that stopped writing history are kept from their memory. Raises StorageTrouble.
+    """
     import sys
 
     from nbguard.history.kernels import KernelFinder
@@ -196,6 +213,7 @@ def linking_of(
         generation_of=generation_of,
         chain=renames_of(context),
         known_links=known_links,
+        stopped_writing=stopped_writing,
     )
 
 

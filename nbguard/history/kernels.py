@@ -219,8 +219,8 @@ def _from_its_folder(connection: Connection | None, pid: int) -> Connection | No
 
 def _told(name: str) -> tuple[Frontend | None, str | None]:
     """What a session's name says: a notebook's absolute path, or a console's ``FOLDER/Console 1``."""
-    if not name:
-        return None, None
+    if not name or name.endswith("/"):
+        return None, None  # a session without a name is told its folder
     if not os.path.isabs(name):
         return (Frontend.NOTEBOOK, None) if name.endswith(".ipynb") else (None, None)
     if name.endswith(".ipynb") or os.path.isfile(name):

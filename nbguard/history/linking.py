@@ -32,6 +32,7 @@ from nbguard.history.links import (
 )
 from nbguard.history.population import Population
 from nbguard.history.process_table import Life
+from nbguard.history.remembering import Remembering
 from nbguard.history.served import UNHEARD, Servers, Told
 from nbguard.model import Generation, Link, Record
 from nbguard.ports import RecordLog
@@ -99,6 +100,7 @@ class Linking:
         generation_of: GenerationOf,
         chain: Chain,
         known_links: Callable[[], Sequence[Link]],
+        stopped_writing: Callable[[], Iterable[Life]] = tuple,
     ) -> None:
         self._population = population
         self._log = log
@@ -107,6 +109,7 @@ class Linking:
         self._chain = chain
         self._known_links = known_links
         self._before: dict[str, list[Link]] | None = None
+        self._remembering = Remembering(clock, stopped_writing)
         self._servers = Servers()
         self._servers_due = float("-inf")
         self._lives: dict[Life, _Known] = {}
@@ -142,6 +145,8 @@ class Linking:
             self._link(known)
         self._flush()
         self._present = tuple(_presented(known) for known in self._lives.values() for known in _by_place(known))
+        self._pending += self._remembering.step([_presented(known) for known in self._lives.values()], self._is_idle)
+        self._flush()
 
     # -- who lives -------------------------------------------------------------------------------------------------
 
@@ -215,6 +220,10 @@ class Linking:
         elif state == "busy":
             known.not_before = now + known.wait_seconds
             known.wait_seconds = min(2 * known.wait_seconds, _LONGEST_WAIT_SECONDS)
+
+    def _is_idle(self, kernel: LiveKernel) -> bool:
+        told = self._servers.ask(self._population.runtimes)
+        return told.state_of(kernel.kernel, kernel.server_pid) in ("idle", "", UNHEARD)
 
     def _ask(self, known: _Known, now: float) -> None:
         """The one question. A kernel that has run nothing is asked again once it has."""
