@@ -117,12 +117,17 @@ def _rescued(place: Place, said: str) -> None:
     shutil.rmtree(place.home / "rescued")
 
 
+def _packed(place: Place, said: str) -> None:
+    assert "read back and checked" in said and (place.home / "package.zip").stat().st_size > 1000
+
+
 def _two_versions(place: Place, said: str) -> None:
     assert "~1" in said
 
 
 # What the text around a command promises, beyond exit code 0.
 PROMISES: list[tuple[str, Callable[[Place, str], None]]] = [
+    (r"package --all", _packed),
     (r"restore --all", _rescued),
     (r"restore \S+ --at \S+ --in-place", _in_place),
     (r"restore \S+ --at", _beside),
