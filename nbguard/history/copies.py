@@ -23,6 +23,8 @@ from nbguard.history.reading import MOST_LOCKED_SECONDS, TOUCHING
 
 _log = logging.getLogger(__name__)
 PARTS = ("", "-wal", "-journal")
+UNKNOWN = "unknown"
+"""Stands for the generation of a database that we could not read."""
 _KEPT_OF_EACH = 3
 _DAY_SECONDS = 86_400.0
 _COPYING = "cannot copy a history database"

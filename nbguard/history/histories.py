@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nbguard.clock import Clock
 from nbguard.errors import Busy, ChangedMeanwhile, NbguardError, StorageTrouble
-from nbguard.history import process_table
-from nbguard.history.copies import DatabaseCopies, parts_held_by, parts_of, stamps_of
-from nbguard.history.databases import LIVE, left_in, profiles_in
-from nbguard.history.databases import stamps_of as times_of
+from nbguard.history.copies import UNKNOWN, DatabaseCopies, parts_of
+from nbguard.history.databases import LIVE, left_in, profiles_in, stamps_of
 from nbguard.history.generations import FileIdentity
+from nbguard.history.held_open import BUSY_SECONDS, POLL_SECONDS, HeldOpen
 from nbguard.history.kernels import LiveKernel
-from nbguard.history.reading import DatabaseState, NeedsCopy, Unreadable, reading, state_of
-from nbguard.history.silent import HeldFile, KernelSeen, Loss, losses
+from nbguard.history.losing import LOST, Losing, with_databases
+from nbguard.history.reading import DatabaseState, NeedsCopy, Unreadable, state_of
 from nbguard.history.tail import Source, Tail
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
-LOST = "kernel-history-lost"
-UNKNOWN = "unknown"
-_POLL_SECONDS = 0.5
-_BUSY_SECONDS = 0.1
 _SCAN_SECONDS = 60.0
 # A kernel opens its database about a second after its process began; what is wrong with it shows later.
 _SCANS_AFTER_NEWS_SECONDS = (2.0, 20.0)
@@ -37,7 +31,6 @@ _SAVE_SECONDS = 60.0
 _STAND_IN_SECONDS = 2.0
 _WORK_SECONDS = 1.0
 _COPY_WORK_SECONDS = 5.0
-_ORPHAN_AGAIN_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -49,20 +42,8 @@ class _Watched:
     file: FileIdentity | None = None
     is_behind: bool = False
     told: str = ""
+    is_owed_a_copy: bool = False
     copy_read_at: float = float("-inf")
-
-
-@dataclass(slots=True)
-class _Orphan:
-    """A database without its name, which a process still holds open."""
-
-    pid: int
-    file: FileIdentity
-    path: str
-    stamps: tuple[tuple[int, ...], ...] = ()
-    kept: str | None = None
-    due: float = float("-inf")
-    is_behind: bool = False
 
 
 class Histories:
@@ -90,14 +71,13 @@ class Histories:
         self._kernels = kernels
         self._clock = clock
         self._board = board
-        self._lost = lost
         self._runtimes = runtimes
         self._watched: dict[str, _Watched] = {}
-        self._orphans: dict[FileIdentity, _Orphan] = {}
+        self._held_open = HeldOpen(tail=tail, copies=copies, clock=clock, board=board)
+        self._losing = Losing(clock=clock, board=board, lost=lost)
         self._profiles: list[str] = []
         self._listed: tuple[int, ...] = (-1,)
         self._runtime_times: tuple[int, ...] = ()
-        self._losses: dict[int, Loss] = {}
         self._scans_due: list[float] = [float("-inf")]
         self._save_due = clock.monotonic() + _SAVE_SECONDS
 
@@ -105,12 +85,13 @@ class Histories:
         """Look at everything once; seconds after which to look again. Raises StorageTrouble: nothing is forgotten."""
         now = self._clock.monotonic()
         self._list()
-        wait = _POLL_SECONDS
+        wait = POLL_SECONDS
         for watched in list(self._watched.values()):
             wait = min(wait, self._look(watched, now))
-        for orphan in list(self._orphans.values()):
-            wait = min(wait, self._look_at_orphan(orphan, now))
+            if watched.is_owed_a_copy:
+                self._keep_what_is_there(watched)
         self._look_for_kernels(now)
+        wait = min(wait, self._held_open.look())
         if now >= self._save_due:
             self._save_due = now + _SAVE_SECONDS
             self.tail.save()
@@ -139,7 +120,7 @@ class Histories:
 
     def _list(self) -> None:
         """Databases that came; those that are gone stay watched: they come back."""
-        times = times_of([*self._folders, *self._profiles])
+        times = stamps_of([*self._folders, *self._profiles])
         if times == self._listed:
             return
         profiles = [profile for folder in self._folders for profile in profiles_in(folder)]
@@ -148,7 +129,7 @@ class Histories:
                 self._watch(path)
         if profiles != self._profiles:
             self._profiles = profiles
-            times = times_of([*self._folders, *profiles])
+            times = stamps_of([*self._folders, *profiles])
         self._listed = times
 
     def _watch(self, path: str) -> _Watched:
@@ -163,25 +144,25 @@ class Histories:
             state = state_of(watched.path)
         except Unreadable as error:
             self._tell(watched, error)
-            return _POLL_SECONDS
+            return POLL_SECONDS
         if state is None or state.file != watched.file:
             self._is_another(watched, state)
         if state is None or state.size == 0 or (state == watched.state and not watched.is_behind):
-            return _POLL_SECONDS
+            return POLL_SECONDS
         source = Source(path=watched.path, file=state.file, name=watched.path)
         try:
             watched.is_behind = self._read(watched, source, now)
         except (Busy, ChangedMeanwhile):
-            return _BUSY_SECONDS
+            return BUSY_SECONDS
         except FileNotFoundError:
-            return _BUSY_SECONDS
+            return BUSY_SECONDS
         except Unreadable as error:
             self._tell(watched, error)
             watched.state = state
-            return _POLL_SECONDS
+            return POLL_SECONDS
         self._tell(watched, None)
         watched.state = state if state.is_settled(self._now_ns()) else None
-        return 0.0 if watched.is_behind else _POLL_SECONDS
+        return 0.0 if watched.is_behind else POLL_SECONDS
 
     def _read(self, watched: _Watched, source: Source, now: float) -> bool:
         until = now + _WORK_SECONDS
@@ -230,15 +211,18 @@ class Histories:
         _log.warning("%s", text)
         if os.path.basename(watched.path) == LIVE:
             self._board.note(LOST, error.message, error.hint, subject=watched.path)
-        self._keep_what_is_there(watched)
+        watched.is_owed_a_copy = True
 
     def _keep_what_is_there(self, watched: _Watched) -> None:
         """The bytes of what cannot be read: the next kernel moves it away, and may overwrite it."""
         parts = parts_of(watched.path)
+        watched.is_owed_a_copy = False
         if "" not in parts or watched.file is None:
             return
         try:
             self._copies.take(parts, self.tail.newest_generation(watched.file) or UNKNOWN)
+        except Busy:
+            watched.is_owed_a_copy = True
         except NbguardError as error:
             _log.warning("%s is not copied: %s", watched.path, error.message)
 
@@ -249,7 +233,7 @@ class Histories:
         self._scans_due += [now + after for after in _SCANS_AFTER_NEWS_SECONDS]
 
     def _look_for_kernels(self, now: float) -> None:
-        times = times_of(self._runtimes())
+        times = stamps_of(self._runtimes())
         if times != self._runtime_times:
             self._runtime_times = times
             self._scan_after_news()
@@ -257,77 +241,13 @@ class Histories:
             return
         self._scans_due = [due for due in self._scans_due if due > now and due <= now + _SCAN_SECONDS]
         self._scans_due.append(now + _SCAN_SECONDS)
-        kernels = [_with_databases(kernel) for kernel in self._kernels()]
-        held = {}
+        kernels = [with_databases(kernel) for kernel in self._kernels()]
         for kernel in kernels:
             for file in kernel.databases:
                 if not file.deleted:
                     self._watch(file.path)
-                else:
-                    identity = FileIdentity(file.device, file.inode)
-                    held[identity] = _Orphan(pid=kernel.pid, file=identity, path=file.path)
-        places = {watched.file for watched in self._watched.values()}
-        for identity, orphan in held.items():
-            known = self._orphans.get(identity)
-            if known is None and identity not in places:
-                _log.warning("%s is gone, and process %d holds it open", orphan.path, orphan.pid)
-                self._orphans[identity] = orphan
-            elif known is not None:
-                known.pid = orphan.pid
-        for identity in [identity for identity in self._orphans if identity not in held]:
-            del self._orphans[identity]
-        self._judge(kernels)
-
-    def _judge(self, kernels: Sequence[LiveKernel]) -> None:
-        by_pid = {kernel.pid: kernel for kernel in kernels if kernel.is_ipython}
-        now = self._clock.now().timestamp()
-        found = {loss.pid: loss for loss in losses(_seen(kernel, now) for kernel in by_pid.values())}
-        for pid in self._losses:
-            if pid not in found:
-                self._board.clear(f"kernel {pid}")
-        for pid, loss in found.items():
-            self._board.note(LOST, loss.message, loss.hint, subject=f"kernel {pid}")
-            if pid not in self._losses:
-                _log.warning("%s", loss.message)
-                self._lost(by_pid[pid])
-        self._losses = found
-
-    # -- databases without a name ----------------------------------------------------------------------------------
-
-    def _look_at_orphan(self, orphan: _Orphan, now: float) -> float:
-        """Copy what a process still holds open, and read it; again when it changes (a deleted log still grows)."""
-        if now < orphan.due:
-            return _POLL_SECONDS
-        orphan.due = now + _POLL_SECONDS
-        parts = parts_held_by(orphan.pid, orphan.file.device, orphan.file.inode)
-        if not parts:
-            self.scan_soon()
-            return _POLL_SECONDS
-        try:
-            stamps = stamps_of(parts)
-            if stamps != orphan.stamps:
-                generation = self.tail.newest_generation(orphan.file) or UNKNOWN
-                orphan.kept = self._copies.take(parts, generation)
-                orphan.stamps, orphan.is_behind = stamps, True
-                self._board.clear(orphan.path)
-        except (Busy, OSError):
-            return _BUSY_SECONDS
-        except StorageTrouble as trouble:
-            self._board.note_error(trouble, subject=orphan.path)
-            orphan.due = now + _ORPHAN_AGAIN_SECONDS
-        return self._read_orphan(orphan)
-
-    def _read_orphan(self, orphan: _Orphan) -> float:
-        try:
-            while orphan.is_behind and orphan.kept is not None:
-                source = Source(path=orphan.path, file=orphan.file, name=orphan.path, copy=orphan.kept)
-                orphan.is_behind = self.tail.look(source)
-        except (Busy, ChangedMeanwhile):
-            return _BUSY_SECONDS
-        except (Unreadable, NeedsCopy, FileNotFoundError) as error:
-            _log.warning("%s, held open by process %d: %s", orphan.path, orphan.pid, error)
-            orphan.is_behind = False
-        return _POLL_SECONDS
+        self._held_open.update(kernels, {watched.file for watched in self._watched.values()})
+        self._losing.judge(kernels)
 
     # -- whole copies ----------------------------------------------------------------------------------------------
 
@@ -346,38 +266,3 @@ class Histories:
 
     def _now_ns(self) -> int:
         return int(self._clock.now().timestamp() * 1e9)
-
-
-def _with_databases(kernel: LiveKernel) -> LiveKernel:
-    """A kernel with its database also where that was given a name of its own (hist_file)."""
-    if kernel.databases or kernel.keeps_nothing or not kernel.is_ipython:
-        return kernel
-    found = tuple(file for file in process_table.open_files(kernel.pid) if file.deleted or _is_history(file.path))
-    return replace(kernel, databases=found) if found else kernel
-
-
-def _is_history(path: str) -> bool:
-    try:
-        with reading(path):
-            return True
-    except Busy:
-        return True
-    except (NbguardError, OSError):
-        return False
-
-
-def _seen(kernel: LiveKernel, now: float) -> KernelSeen:
-    times = Counter((file.path, file.device, file.inode) for file in kernel.databases)
-    first = {(file.path, file.device, file.inode): file for file in kernel.databases}
-    held = tuple(
-        HeldFile(path=key[0], times=count, is_gone=not os.path.exists(key[0]), is_elsewhere=first[key].deleted)
-        for key, count in times.items()
-    )
-    name = os.path.basename(kernel.path) if kernel.path else f"process {kernel.pid}"
-    return KernelSeen(
-        pid=kernel.pid,
-        name=f"the kernel of {name}" if kernel.path else f"the IPython of {name}",
-        age_seconds=now - kernel.started_at,
-        keeps_nothing=kernel.keeps_nothing,
-        held=held,
-    )
