@@ -8,7 +8,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from nbguard.app import scopes_of
-from nbguard.app_history import output_store_of, record_log_of
+from nbguard.app_history import executed_library, output_store_of, record_log_of
 from nbguard.model import Frontend
 from nbguard.settings import Settings
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from nbguard.flight.recorder import FlightRecorder
     from nbguard.history.connection import Connection
     from nbguard.history.kernels import LiveKernel
+    from nbguard.model import Version
+    from nbguard.recover.complete import Completed
 
 LiveKernels = Callable[[], Sequence["LiveKernel"]]
 _LOOK_SECONDS = 15.0
@@ -67,6 +69,19 @@ class KernelLook:
 
     def _stamps(self) -> tuple[int, ...]:
         return tuple(_changed_at(folder) for folder in sorted(self._finder.runtimes))
+
+
+def completing(context: Context, version: Version, versions: Sequence[Version]) -> Callable[[bytes], Completed]:
+    """How a version's bytes are completed with outputs recorded after its save, at any of the notebook's paths."""
+    from nbguard.recover.complete import Completed, complete
+
+    library = executed_library(context)
+    runs = [run for path in {one.path for one in versions} for run in library.runs(path=path)]
+    if not runs:
+        return lambda data: Completed(data=data)
+    runs.sort(key=lambda run: run.started_at)
+    get = output_store_of(context).get
+    return lambda data: complete(data, runs=runs, outputs_of=get, saved_at=version.saved_at, version=version.id)
 
 
 def _changed_at(folder: str) -> int:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 notebook_argument = click.argument("notebook", metavar="NOTEBOOK", shell_complete=complete_notebook)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+with_outputs_option = click.option(
+    "--with-outputs", is_flag=True, help="Fill in outputs that were recorded later than the save."
+)
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 

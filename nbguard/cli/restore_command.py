@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nbguard.cli.asking import dry_run_option, find, json_option, library_of, moment
+from nbguard.cli.asking import dry_run_option, find, json_option, library_of, moment, with_outputs_option
 from nbguard.cli.completion import complete_notebook, complete_when
 from nbguard.cli.context import Context
 from nbguard.cli.output import Bar, clean, path_fields, print_json, print_line, say
@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 
     from nbguard.errors import NbguardError
     from nbguard.ports import Library
+    from nbguard.recover.complete import Completed
     from nbguard.recover.everything import GivenBack, NotGivenBack
     from nbguard.recover.restore import Outcome, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """The switches of one restore."""
+
+    in_place: bool
+    with_outputs: bool
+    dry_run: bool
+    as_json: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,7 @@ class Warnings:
 @click.option("--to", "to", metavar="PATH", type=click.Path(), help="Write there; nothing is ever overwritten.")
 @click.option("--in-place", is_flag=True, help="Replace the notebook; what is there is kept first.")
 @click.option("--all", "everything", is_flag=True, help="All notebooks as they were at WHEN, below the folder PATH.")
+@with_outputs_option
 @dry_run_option
 @json_option
 @click.pass_obj
@@ -51,6 +63,7 @@ def command(
     to: str | None,
     in_place: bool,
     everything: bool,
+    with_outputs: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -63,18 +76,19 @@ def command(
     if everything:
         if notebook or in_place or when is None or to is None:
             raise UsageError("--all needs --at and --to, and no notebook", hint="restore --all --at yesterday --to DIR")
+        if with_outputs:
+            raise UsageError("--with-outputs is for one notebook", hint="restore them one by one, or without it")
         _restore_everything(context, when, to, dry_run=dry_run, as_json=as_json)
     elif notebook is None:
         raise UsageError("which notebook?", hint="for example: nbguard restore eda.ipynb --at yesterday")
     elif to is not None and in_place:
         raise UsageError("--to and --in-place exclude each other", hint="leave one of them out")
     else:
-        _restore_one(context, notebook, when, to, in_place=in_place, dry_run=dry_run, as_json=as_json)
+        how = How(in_place=in_place, with_outputs=with_outputs, dry_run=dry_run, as_json=as_json)
+        _restore_one(context, notebook, when, to, how)
 
 
-def _restore_one(
-    context: Context, notebook: str, when: str | None, to: str | None, *, in_place: bool, dry_run: bool, as_json: bool
-) -> None:
+def _restore_one(context: Context, notebook: str, when: str | None, to: str | None, how: How) -> None:
     from nbguard import app
     from nbguard.clock import SystemClock
     from nbguard.recover.journal import Journal
@@ -82,15 +96,22 @@ def _restore_one(
     from nbguard.recover.validity import complaint
 
     chosen = None if when is None else moment(when)
-    if in_place and not dry_run:
+    if how.in_place and not how.dry_run:
         app.ensure_archive(context)
     library = library_of(context)
     found = find(library, notebook)
     roots = context.settings.roots if context.settings else ()
-    plan = plan_restore(found, chosen, to=to, in_place=in_place, cwd=os.getcwd(), zone=LOCAL, roots=roots)
-    warnings = Warnings(_open_in(plan), not os.path.isdir(plan.version.root), complaint(library.read(plan.version)))
-    if dry_run:
-        _report(plan, None, warnings, as_json)
+    plan = plan_restore(found, chosen, to=to, in_place=how.in_place, cwd=os.getcwd(), zone=LOCAL, roots=roots)
+    data = library.read(plan.version)
+    completed = None
+    if how.with_outputs:
+        from nbguard.app_flight import completing
+
+        completed = completing(context, plan.version, found.versions)(data)
+        data = completed.data
+    warnings = Warnings(_open_in(plan), not os.path.isdir(plan.version.root), complaint(data))
+    if how.dry_run:
+        _report(plan, None, warnings, completed, as_json=how.as_json)
         return
     outcome = restore(
         plan,
@@ -99,8 +120,9 @@ def _restore_one(
         journal=Journal(context.places.restores),
         now=SystemClock().now,
         zone=LOCAL,
+        complete=(lambda _: data) if completed is not None else bytes,
     )
-    _report(plan, outcome, warnings, as_json)
+    _report(plan, outcome, warnings, completed, as_json=how.as_json)
     if outcome.trouble:
         raise PartlyDone(
             f"restored, but the result was not kept as a version: {outcome.trouble}", hint="see `nbguard status`"
@@ -116,7 +138,9 @@ def _open_in(plan: Plan) -> list[str]:
     return servers_with(plan.path, runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))
 
 
-def _report(plan: Plan, outcome: Outcome | None, warnings: Warnings, as_json: bool) -> None:
+def _report(
+    plan: Plan, outcome: Outcome | None, warnings: Warnings, completed: Completed | None, *, as_json: bool
+) -> None:
     """``outcome`` is None for a dry run."""
     from nbguard.recover.restore import UNDO
     from nbguard.recover.wording import named, shown
@@ -124,18 +148,24 @@ def _report(plan: Plan, outcome: Outcome | None, warnings: Warnings, as_json: bo
     written_to = outcome.written_to if outcome else plan.target
     undo = UNDO if plan.in_place else None
     if as_json:
+        digest = plan.version.sha256
+        if completed is not None:
+            from hashlib import sha256
+
+            digest = sha256(completed.data).hexdigest()
         print_json(
             {
                 **path_fields(plan.path),
                 "version": plan.version.id,
                 **path_fields(written_to, "written_to"),
-                "sha256": plan.version.sha256,
+                "sha256": digest,
                 "undo": undo,
                 "kept_first": outcome.before.id if outcome and outcome.before else None,
                 "result": outcome.result.id if outcome and outcome.result else None,
                 "open_in": warnings.open_in,
                 "root_was_gone": warnings.root_was_gone,
                 "valid": not warnings.complaint,
+                "outputs_filled_in": completed.filled if completed else 0,
                 "dry_run": outcome is None,
             }
         )
@@ -144,6 +174,8 @@ def _report(plan: Plan, outcome: Outcome | None, warnings: Warnings, as_json: bo
     say(f"{'restored' if outcome else 'would restore'} {shown(plan.path)} as of {named(plan.version, LOCAL)}")
     if outcome and outcome.before:
         say(f"what was there is kept as {named(outcome.before, LOCAL)}")
+    if completed is not None:
+        say(completed.in_words())
     if undo and outcome:
         say(f"undo: {undo}")
     if warnings.complaint:

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from nbguard.cli.asking import find, library_of, moment, notebook_argument, when_argument
+from nbguard.cli.asking import find, library_of, moment, notebook_argument, when_argument, with_outputs_option
 from nbguard.cli.context import Context
-from nbguard.cli.output import clean, print_bytes
+from nbguard.cli.output import clean, print_bytes, say
 from nbguard.cli.zone import LOCAL
 
 
@@ -23,8 +23,9 @@ from nbguard.cli.zone import LOCAL
     show_default=True,
     help="The exact bytes, py:percent, Markdown, or one static page.",
 )
+@with_outputs_option
 @click.pass_obj
-def command(context: Context, notebook: str, when: str | None, form: str) -> None:
+def command(context: Context, notebook: str, when: str | None, form: str, *, with_outputs: bool) -> None:
     """Print one version of NOTEBOOK: the newest, or the one of WHEN.
 
     Nothing is run or loaded, whatever the notebook holds. Exit codes: 0 done, 1 no such notebook or version, 2 WHEN
@@ -37,6 +38,12 @@ def command(context: Context, notebook: str, when: str | None, form: str) -> Non
     found = find(library, notebook)
     version = newest_with_bytes(found.versions) if chosen is None else pick_with_bytes(found.versions, chosen, LOCAL)
     data = library.read(version)
+    if with_outputs:
+        from nbguard.app_flight import completing
+
+        completed = completing(context, version, found.versions)(data)
+        say(completed.in_words())
+        data = completed.data
     if form == "ipynb":
         print_bytes(data)
     elif form == "html":

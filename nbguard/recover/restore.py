@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from hashlib import sha256
 from shlex import quote
 
 from nbguard.errors import NbguardError, Refused, storage_trouble
@@ -41,10 +42,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a restore did. ``result`` is the version that the written file became; ``trouble`` why it is None."""
+    """What a restore did: ``sha256`` is of what was written, ``result`` the version it became; ``trouble`` why None."""
 
     plan: Plan
     written_to: str
+    sha256: str
     before: Version | None = None
     result: Version | None = None
     trouble: str = ""
@@ -84,10 +86,21 @@ def plan_restore(
 
 
 def restore(
-    plan: Plan, *, library: Library, keep: Keep, journal: Journal, now: Callable[[], datetime], zone: tzinfo
+    plan: Plan,
+    *,
+    library: Library,
+    keep: Keep,
+    journal: Journal,
+    now: Callable[[], datetime],
+    zone: tzinfo,
+    complete: Callable[[bytes], bytes] = bytes,
 ) -> Outcome:
-    """Carry out a plan. Raises Refused, ArchiveTrouble, StorageTrouble; then nothing was replaced."""
-    data = library.read(plan.version)
+    """Carry out a plan. Raises Refused, ArchiveTrouble, StorageTrouble; then nothing was replaced.
+
+    ``complete`` makes what is written of the version's bytes: the very same, unless outputs are to be filled in.
+    """
+    data = complete(library.read(plan.version))
+    digest = sha256(data).hexdigest()
     parent, name = os.path.split(plan.target)
     try:
         folder = Folder.reach(parent, trusted=plan.trusted, create=True)
@@ -103,7 +116,7 @@ def restore(
                     path=plan.target,
                     trusted=plan.trusted,
                     version=plan.version.id,
-                    sha256=plan.version.sha256 or "",
+                    sha256=digest,
                     before=kept.id if kept else None,
                     before_sha256=kept.sha256 if kept else None,
                 )
@@ -114,7 +127,7 @@ def restore(
         folder.tidy(name)
     written_to = os.path.join(parent, name)
     result, trouble = keep_result(keep, written_to)
-    return Outcome(plan=plan, written_to=written_to, before=before, result=result, trouble=trouble)
+    return Outcome(plan=plan, written_to=written_to, sha256=digest, before=before, result=result, trouble=trouble)
 
 
 def keep_result(keep: Keep, path: str) -> tuple[Version | None, str]:
