@@ -8,7 +8,7 @@ from datetime import datetime
 
 from nbguard.errors import Ambiguous, NothingMatched
 from nbguard.history.timeline import Attribution, Executed, identified, kernel_session, put_together
-from nbguard.model import HistorySession, Link, Run, session_id
+from nbguard.model import HistorySession, Link, Run
 from nbguard.ports import ExecutedLibrary
 
 Belongs = Callable[[str, datetime], bool]
@@ -31,7 +31,7 @@ def answer(library: ExecutedLibrary, question: Question) -> list[Executed]:
     wanted = sessions
     chosen: str | None = None
     if question.session is not None:
-        chosen = find_session(sessions, runs, question.session)
+        chosen = find_session(sessions, runs, links, question.session)
         keys = {(link.generation, link.session) for link in links if _is_of_kernel(link, chosen)}
         wanted = [one for one in sessions if one.id == chosen or (one.generation, one.session) in keys]
     elif question.belongs is not None:
@@ -42,15 +42,9 @@ def answer(library: ExecutedLibrary, question: Question) -> list[Executed]:
     return [one for one in found if (chosen is None or one.session == chosen) and _is_asked_for(one, question)]
 
 
-def find_session(sessions: Sequence[HistorySession], runs: Sequence[Run], prefix: str) -> str:
+def find_session(sessions: Sequence[HistorySession], runs: Sequence[Run], links: Sequence[Link], prefix: str) -> str:
     """The id that a prefix means. Raises NothingMatched, Ambiguous."""
-    ids = {one.id for one in sessions}
-    ids.update(
-        kernel_session(run.kernel)
-        if run.generation is None or run.session is None
-        else session_id(run.generation, run.session)
-        for run in runs
-    )
+    ids = {one.id for one in sessions} | {one.session for one in put_together([], {}, runs, links)}
     found = identified(ids, prefix.strip())
     if not found:
         raise NothingMatched(f"no session is called {prefix!r}", hint="see `nbguard history`")
