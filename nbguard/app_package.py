@@ -6,6 +6,7 @@ there, and :func:`build_package` then asks for no home, no working folder and no
 
 from __future__ import annotations
 
+import codecs
 import os
 import sqlite3
 import stat
@@ -35,8 +36,11 @@ GetOutputs = Callable[[str], str | None]
 
 def preload() -> None:
     """Import everything a package needs, so that later it can be made without the installation on disk."""
-    "".encode("cp437")  # zipfile's names
+    for codec in ("ascii", "cp437", "latin-1", "utf-8", "utf-8-sig"):  # each is a module; zipfile reads names as cp437
+        codecs.lookup(codec)
+    datetime.strptime("2026", "%Y").replace(tzinfo=UTC)  # a module of its own, imported at the first call
     import nbguard.app_history
+    import nbguard.archive.catalog
     import nbguard.archive.executed_library
     import nbguard.archive.library
     import nbguard.archive.outputs
@@ -166,6 +170,7 @@ def parts_of(
         message_of=lambda version: f"{subject_of(version)}\n\n{trailers_of(version)}",
         now=SystemClock().now,
         in_words=lambda moment: local(moment, zone),
+        close=library.close,
     )
 
 
@@ -179,7 +184,7 @@ def everything_in(library: Library) -> tuple[Chosen, ...]:
 
 
 def build_package(parts: Parts, order: Order, target: str, progress: Progress) -> PackageReport:
-    """Make the package at the absolute path ``target``. Raises Refused, StorageTrouble."""
+    """Make the package at the absolute path ``target``; the parts are closed. Raises Refused, StorageTrouble."""
     return build(parts, order, target, progress)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -59,15 +60,16 @@ class Parts:
     message_of: MessageOf
     now: Callable[[], datetime]
     in_words: When
+    close: Callable[[], None]
 
 
 def build(parts: Parts, order: Order, target: str, progress: Progress) -> PackageReport:
     """Make the package at the absolute path ``target``, where nothing may be yet.
 
     It is read back and checked before it has that name; when this is interrupted, nothing has. What cannot be read is
-    named in the report and in the package. Raises Refused, StorageTrouble.
+    named in the report and in the package; ``parts`` are closed. Raises Refused, StorageTrouble.
     """
-    with Aside(target) as aside:
+    with closing(parts), Aside(target) as aside:
         try:
             building = _Building(parts, order, aside)
             try:
@@ -193,6 +195,8 @@ class _Building:
     def _databases(self) -> None:
         copies = self._attempt("history databases", lambda: list(self._parts.databases())) or []
         for copy in copies:
+            if self._order.at is not None and copy.time > self._order.at:
+                continue  # it holds what came later
             name = self._sink.names.file(DATABASES, os.path.basename(copy.path))
             try:
                 self._sink.add_file(name, copy.path, time=copy.time, source="history database")

@@ -74,6 +74,7 @@ class Packing:
             databases=lambda: [],
             as_page=lambda data, name, subtitle: as_html(data, name=name, subtitle=subtitle),
             in_words=lambda moment: local(moment, UTC),
+            close=lambda: None,
         )
 
     def order(self, *paths: str, at: datetime | None = None) -> Order:

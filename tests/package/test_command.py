@@ -213,6 +213,97 @@ def test_nothing_of_the_state_is_in_it(desk: Desk) -> None:
         assert not any(b"SECRET-OF-THE-STATE" in package.read(name) for name in package.namelist())
 
 
+def test_a_clone_of_the_bundle_is_an_archive(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = desk.save("a.ipynb", "one")
+    desk.pack()
+    desk.save("a.ipynb", "two")
+    before = nbguard("log", str(path), "--json").json
+    assert desk.package("a.ipynb", "-o", "p.zip").code == 0
+    elsewhere = tmp_path / "elsewhere"
+    assert run_restore(desk.out / "p.zip", "--to", tmp_path / "unpacked").code == 0
+    bundle, archive = tmp_path / "unpacked/bundle/notebooks.bundle", elsewhere / "archive.git"
+    subprocess.run(["git", "clone", "--bare", "--quiet", str(bundle), str(archive)], check=True)
+    monkeypatch.setenv("NBGUARD_HOME", str(elsewhere))
+    assert nbguard("log", str(path), "--json").json == before
+    assert nbguard("show", str(path), "~1").out.encode() == notebook_bytes("one")
+
+
+_AFTER_THE_WIPE = """
+import builtins, os, sys
+from nbguard.cli.context import Context
+from nbguard import app_history, app_package
+from nbguard.package.contents import Order
+
+app_package.preload()
+context = Context(home=os.environ["NBGUARD_HOME"], config=None)
+import shutil
+from nbguard.model import *
+from datetime import UTC, datetime
+now = datetime.now(UTC)
+g, path = "ab" * 16, sys.argv[2]
+app_history.record_log_of(context).append([
+    HistorySession(generation=g, session=1, started_at=now, ended_at=None, seen_at=now),
+    ExecutedCell(generation=g, session=1, line=1, source="executed()", seen_at=now),
+    Link(generation=g, session=1, path=path, frontend=Frontend.NOTEBOOK, confidence=Confidence.EXACT,
+         evidence=("x",), seen_at=now),
+    Run(id="r" * 32, kernel="k", execution_count=1, source="executed()", started_at=now, ended_at=None, status="ok",
+        path=path, generation=g, session=1),
+])
+shown = '[{"output_type": "stream", "name": "stdout", "text": "shown"}]'
+app_history.output_store_of(context).put([RunOutputs(run="r" * 32, recorded_at=now, outputs=shown)])
+shutil.rmtree(os.environ["HOME"])
+os.chdir("/")
+for name in ("HOME", "NBGUARD_HOME"):
+    del os.environ[name]
+
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        raise ImportError(f"{name} was wiped")
+
+sys.meta_path[:] = [Gone()]
+real = builtins.open
+def refusing(path, *arguments, **more):
+    assert not str(path).endswith(".py"), path
+    return real(path, *arguments, **more)
+builtins.open = refusing
+
+quietly = lambda done, total: None
+store, missing = app_package.package_store(context, quietly)
+executed, _ = app_package.package_executed(context, quietly)
+parts = app_package.parts_of(store, executed=executed, outputs=app_package.package_outputs(context))
+order = Order(notebooks=app_package.everything_in(parts.library), unsaved=True, everything=True)
+report = app_package.build_package(parts, order, sys.argv[1], quietly)
+assert not missing and not report.missing, (missing, report.missing)
+"""
+
+
+def test_after_a_wiped_home_nothing_is_imported_and_no_folder_of_it_is_needed(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive lies elsewhere here; how it survives is the refuge's matter."""
+    monkeypatch.setenv("NBGUARD_HOME", str(tmp_path / "refuge"))
+    path = desk.work / "a.ipynb"
+    path.write_bytes(notebook_bytes("a = 1"))
+    assert nbguard("run", "--once", "--watch", str(desk.work)).code == 0
+    path.write_bytes(notebook_bytes("a = 2"))
+    assert nbguard("snapshot", str(path)).code == 0
+    done = subprocess.run(
+        [sys.executable, "-c", _AFTER_THE_WIPE, str(desk.out / "p.zip"), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert run_restore(desk.out / "p.zip", "--verify").code == 0
+    manifest = manifest_of(desk.out / "p.zip")
+    assert (len(manifest["versions"]), len(manifest["sessions"])) == (2, 1)
+    with zipfile.ZipFile(desk.out / "p.zip") as package:
+        rebuilt = [package.read(name) for name in package.namelist() if name.startswith("rebuilt/")]
+    assert len(rebuilt) == 2 and all(b"executed()" in data and b"shown" in data for data in rebuilt)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_one_leaves_no_package_and_the_next_tidies_up(desk: Desk, number: signal.Signals) -> None:
     import random
