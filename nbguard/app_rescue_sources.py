@@ -58,6 +58,7 @@ class Sources:
         from nbguard.rescue.open_files import OpenFiles
         from nbguard.rescue.searching import Searching
         from nbguard.rescue.vscode import VSCode, vscode_folders
+        from nbguard.rescue.ystore import YStores
 
         machine, surveyed, own = self._machine, self._surveyed, self._context.places
         places = checkpoint_places(machine.environment, machine.home, sys.prefix)
@@ -76,6 +77,7 @@ class Sources:
             VSCode(vscode_folders(machine.home, machine.config_home, machine.data_home)),
             JupyterCheckpoints(surveyed, places),
             GitStates(repositories, user),
+            YStores(tuple(surveyed.ystores), self._file_names()),
             Histories(self._databases, self._understand),
             OpenFiles(machine.proc, user, only_home, self._understand),
             Kernels(self._kernels, SystemClock().now),
@@ -160,19 +162,37 @@ class Sources:
             plain = (os.path.join(machine.home, ".Trash"), *glob.glob(f"/Volumes/*/.Trashes/{os.getuid()}"))
         return Trash(trash_folders(machine.data_home, mounts, self._surveyed.trashes, os.getuid()), plain)
 
+    def _file_names(self) -> tuple[str, ...]:
+        """Where Jupyter's collaboration extension notes which id is of which file."""
+        machine = self._machine
+        folders = [machine.environment.get("JUPYTER_DATA_DIR") or "", os.path.join(machine.data_home, "jupyter")]
+        if machine.platform == "darwin":
+            folders.append(os.path.join(machine.home, "Library", "Jupyter"))
+        found = [os.path.join(folder, "file_id_manager.db") for folder in folders if folder]
+        return tuple(dict.fromkeys(found))
+
     def _databases(self) -> Iterator[str]:
         """History databases: of every profile, of live kernels, in the trash, and the copies that nbguard keeps."""
+        from nbguard.history.databases import LIVE, ipython_folders, left_in, profiles_in
+
         machine = self._machine
-        bases = [machine.environment.get("IPYTHONDIR") or "", os.path.join(machine.home, ".ipython")]
-        trashed = [os.path.join(machine.data_home, "Trash", "files"), *self._surveyed.trashes]
-        for base in filter(None, bases):
-            yield from sorted(glob.glob(os.path.join(glob.escape(base), "profile_*", "history*.sqlite")))
+        for folder in ipython_folders(machine.environment, machine.home):
+            for profile in profiles_in(folder):
+                yield os.path.join(profile, LIVE)
+                yield from left_in(profile)
         yield from sorted(self._surveyed.histories)
         for kernel in self._live():
             yield from (each.path for each in kernel.databases if not each.deleted)
-        for folder in (self._context.places.databases, *trashed):
+        trashed = [os.path.join(machine.data_home, "Trash", "files"), *self._surveyed.trashes]
+        for folder, prefix in ((self._context.places.databases, ""), *((each, "history") for each in trashed)):
             for below, _, names in os.walk(folder):
-                yield from (os.path.join(below, name) for name in sorted(names) if _is_history(name))
+                for name in sorted(names):
+                    if (
+                        name.startswith(prefix)
+                        and ".sqlite" in name
+                        and not name.endswith(("-wal", "-journal", "-shm"))
+                    ):
+                        yield os.path.join(below, name)
 
     def _understand(self, file: tuple[int, int], rows: Sequence[RawSession]) -> Sequence[NamedSession]:
         from nbguard.history.generations import FileIdentity, Lives, SessionRow, ended_utc, started_utc
@@ -242,7 +262,3 @@ class Sources:
                     if session.kernel:
                         paths[session.kernel] = session.path
         return paths
-
-
-def _is_history(name: str) -> bool:
-    return name.endswith(".sqlite") and "history" in name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nbguard.model import Confidence, Link, session_id
-from nbguard.rescue.findings import Finding, Session, Wanted
+from nbguard.rescue.findings import Finding, Session, SourceName, Wanted
 from nbguard.rescue.likeness import Likeness, likeness
 from nbguard.rescue.matching import fit
 
@@ -35,6 +36,7 @@ def attribute(
     session may be compared with, by path: those of the wanted one under the first of ``wanted.paths``.
     """
     told = _told(found, links)
+    told = {**_echoed(found), **told}
     compared = likeness(texts)
     result: list[Finding] = []
     for finding in found:
@@ -65,6 +67,30 @@ def _told(found: Sequence[Finding], links: Iterable[Link]) -> dict[str, Told]:
         if isinstance(finding.content, Session) and finding.notebook and finding.confidence is not Confidence.UNKNOWN:
             learn(finding.id, finding.notebook, finding.confidence)
     return told
+
+
+def _echoed(found: Sequence[Finding]) -> dict[str, Told]:
+    """Sessions that a running kernel remembers word for word, where just one kernel and one session do so.
+
+    A kernel that cannot tell its own number (its database is gone) is known again by this; it is not proof.
+    """
+    kernels = [each for each in found if each.source is SourceName.KERNEL and each.notebook]
+    others = [each for each in found if isinstance(each.content, Session) and each.source is not SourceName.KERNEL]
+    pairs = {
+        (session.id, kernel.id, kernel.notebook) for kernel in kernels for session in others if _holds(kernel, session)
+    }
+    sessions, memories = Counter(pair[0] for pair in pairs), Counter(pair[1] for pair in pairs)
+    return {
+        session: Told(notebook or "", Confidence.PROBABLE)
+        for session, kernel, notebook in pairs
+        if sessions[session] == memories[kernel] == 1
+    }
+
+
+def _holds(memory: Finding, session: Finding) -> bool:
+    assert isinstance(memory.content, Session) and isinstance(session.content, Session)
+    cells = session.content.numbered()
+    return bool(cells) and cells <= memory.content.numbered()
 
 
 def _placed(finding: Finding, wanted: Wanted, told: Told, aliases: frozenset[str]) -> list[Finding]:

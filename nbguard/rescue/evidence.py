@@ -31,6 +31,21 @@ def merged_files(found: Sequence[Finding]) -> list[Finding]:
 
 
 def merged_sessions(found: Sequence[Finding]) -> list[Finding]:
-    """The sessions that are the notebook's, surely or probably, the oldest first."""
+    """The sessions that are the notebook's, surely or probably, the oldest first.
+
+    One session can be found in several places; of two that tell the same, the fuller one counts.
+    """
     linked = [each for each in found if isinstance(each.content, Session) and each.confidence in _SURE]
-    return sorted(linked, key=lambda each: each.time.timestamp() if each.time else 0.0)
+    told: list[tuple[Finding, frozenset[tuple[int | None, str]]]] = []
+    for finding in sorted(linked, key=_fullness, reverse=True):
+        assert isinstance(finding.content, Session)
+        cells = finding.content.numbered()
+        if not any(cells <= fuller for _, fuller in told):
+            told.append((finding, cells))
+    return sorted((each for each, _ in told), key=lambda each: each.time.timestamp() if each.time else 0.0)
+
+
+def _fullness(finding: Finding) -> tuple[int, bool, bool]:
+    """Of two that tell the same: with outputs before without, from memory before from a database."""
+    assert isinstance(finding.content, Session)
+    return len(finding.content.sources), bool(finding.content.runs), finding.source is SourceName.KERNEL

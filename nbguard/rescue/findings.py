@@ -81,6 +81,12 @@ class Session:
     def sources(self) -> list[str]:
         return [run.source for run in self.runs] or [cell.source for cell in self.cells]
 
+    def numbered(self) -> frozenset[tuple[int | None, str]]:
+        """Each cell with its execution count."""
+        if self.runs:
+            return frozenset((run.execution_count, run.source.rstrip("\n")) for run in self.runs)
+        return frozenset((cell.line, cell.source.rstrip("\n")) for cell in self.cells)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:

@@ -59,7 +59,8 @@ class GitNameless:
         """States that are probably the notebook's; of a named one only."""
         if not wanted.paths:
             return Look()
-        return _each(self.found, self.user, self._nameless(wanted))
+        # What could not be read was named when the names were asked for.
+        return Look(_each(self.found, self.user, self._nameless(wanted)).found)
 
     def _nameless(self, wanted: Wanted) -> Callable[[Repository], Iterator[Finding]]:
         def look(repository: Repository) -> Iterator[Finding]:

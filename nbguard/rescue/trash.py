@@ -71,7 +71,8 @@ class Trash:
         seen = 0
 
         def keep_out(error: OSError) -> None:
-            unreadable.append(Unavailable(self.name, reason(error)))
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                unreadable.append(Unavailable(self.name, reason(error)))
 
         for below, _, names in os.walk(folder, onerror=keep_out):
             seen += len(names)
