@@ -82,7 +82,7 @@ class Lives:
                 continue
             is_new = own is None or self._is_taken(own, row.number, mark)
             if own is None or is_new:
-                own = generation_id(file, row.start)
+                own = generation_id(file, row)
                 is_new = own not in self._lives
                 self._lay(own, file)
             self._learn(own, row.number, mark)
@@ -93,7 +93,7 @@ class Lives:
         own = self._of_file.get(file)
         is_new = own is None
         if own is None:
-            own = generation_id(file, "")
+            own = generation_id(file, SessionRow(0, "", ""))
             self._lay(own, file)
         self._learn(own, number, None)
         return own, is_new
@@ -113,9 +113,10 @@ class Lives:
             if known is not None:
                 life = self._lives[known]
                 there = life.file
-                if there is not None and there.inode == file.inode and life.highest == row.number:
-                    return known
-                return None
+                if there is None or there.inode != file.inode or life.highest != row.number:
+                    return None
+                self._lay(known, file)
+                return known
         return None
 
     def _lay(self, generation: str, file: FileIdentity) -> None:
@@ -128,9 +129,9 @@ class Lives:
             self._of_session[number, mark] = generation
 
 
-def generation_id(file: FileIdentity, first_started_at: str) -> str:
+def generation_id(file: FileIdentity, first: SessionRow) -> str:
     """The same for the same file and first session, also when everything we knew of it is lost."""
-    text = f"{file.device}:{file.inode}:{first_started_at}"
+    text = f"{file.device}:{file.inode}:{first.number}:{first.start}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -82,7 +82,7 @@ class Kept:
         """Every source that was kept, as often as it was kept."""
         return [cell.source for cell in self.all_cells()]
 
-    def keys(self) -> list[tuple[str, int, int, str]]:
+    def keyed(self) -> list[tuple[str, int, int, str]]:
         return [(cell.generation, cell.session, cell.line, cell.source) for cell in self.all_cells()]
 
 
@@ -150,12 +150,17 @@ class Rig:
                 return
         raise AssertionError("there is always more to be read")
 
-    def until_kept(self, *sources: str, seconds: float = 10.0) -> None:
-        def all_kept() -> bool:
-            self.step()
-            return set(sources) <= set(self.kept.sources())
+    def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        """Step until it is so."""
 
-        poll(all_kept, seconds)
+        def is_so() -> bool:
+            self.step()
+            return bool(condition())
+
+        poll(is_so, seconds)
+
+    def until_kept(self, *sources: str, seconds: float = 10.0) -> None:
+        self.until(lambda: set(sources) <= set(self.kept.sources()), seconds)
 
     def codes(self) -> list[str]:
         return [problem.code for problem in self.board.all()]

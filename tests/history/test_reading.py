@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,6 @@ import pytest
 from nbguard.errors import Busy
 from nbguard.history import reading as reading_module
 from nbguard.history.reading import NeedsCopy, Unreadable, reading, state_of
-from tests.helpers import poll
 from tests.history.rig import Rig, add, held_for_writing, make_database
 
 MONDAY = "2026-11-16 09:00:00.123456"
@@ -128,6 +128,27 @@ def test_a_home_that_cannot_be_written_is_read(path: Path) -> None:
         path.parent.chmod(0o700)
 
 
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _with_schema(path: Path, schema: str) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(schema)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -135,22 +156,16 @@ def test_a_home_that_cannot_be_written_is_read(path: Path) -> None:
         lambda path: path.write_bytes(path.read_bytes()[:50]),
         lambda path: path.write_bytes(b"garbage!" * 4 + path.read_bytes()[32:]),
         lambda path: path.write_bytes(path.read_bytes()[:100] + b"\xff" * (path.stat().st_size - 100)),
-        lambda path: (path.unlink(), os.mkfifo(path)),
-        lambda path: (path.unlink(), path.mkdir()),
-        lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
-        lambda path: (path.unlink(), sqlite3.connect(path).executescript("CREATE TABLE other (x);").close()),
-        lambda path: (path.unlink(), sqlite3.connect(path).executescript("CREATE TABLE history (x);").close()),
-        lambda path: (
-            path.unlink(),
-            sqlite3.connect(path)
-            .executescript("CREATE VIEW history AS SELECT 1 AS session, 1 AS line, 'x' AS source, 'x' AS source_raw;")
-            .close(),
-        ),
+        _fifo,
+        _folder,
+        _device,
+        lambda path: _with_schema(path, "CREATE TABLE other (x);"),
+        lambda path: _with_schema(path, "CREATE TABLE history (x);"),
+        lambda path: _with_schema(path, "CREATE VIEW history AS SELECT 1 session, 1 line, 'x' source, 'x' source_raw;"),
     ],
     ids=["garbage", "torn", "header", "pages", "fifo", "folder", "device", "other", "columns", "view"],
 )
-def test_what_is_no_history_database_is_named_and_never_hangs(path: Path, make: object) -> None:
-    assert callable(make)
+def test_what_is_no_history_database_is_named_and_never_hangs(path: Path, make: Callable[[Path], object]) -> None:
     make(path)
     began = time.monotonic()
     with pytest.raises(Unreadable) as refused:
@@ -251,8 +266,8 @@ def test_a_fifo_put_in_place_of_a_database_stops_nothing(home: Path, tmp_path: P
     assert stat.S_ISFIFO(rig.database.stat().st_mode)
     make_database(rig.home / ".ipython" / "profile_b" / "history.sqlite", [(1, MONDAY, ["b"])])
     rig.until_kept("b")
-    poll(lambda: (rig.step(), "kernel-history-lost" in rig.codes())[1])
+    rig.until(lambda: "kernel-history-lost" in rig.codes())
     rig.database.unlink()
     make_database(rig.database, [(1, "2026-11-17 09:00:00.5", ["c"])])
     rig.until_kept("c")
-    poll(lambda: (rig.step(), rig.codes() == [])[1])
+    rig.until(lambda: rig.codes() == [])

@@ -13,7 +13,6 @@ import pytest
 from nbguard.errors import StorageTrouble
 from nbguard.history.generations import FileIdentity
 from nbguard.history.tail import Source
-from tests.helpers import poll
 from tests.history.rig import Rig, add, held_for_writing, make_database
 
 MONDAY = "2026-11-16 09:00:00.123456"
@@ -69,7 +68,7 @@ def test_an_output_that_history_gets_later_completes_its_cell(rig: Rig) -> None:
     rig.until_kept("1 + 1")
     with closing(sqlite3.connect(rig.database)) as connection, connection:
         connection.execute("INSERT INTO output_history VALUES (1, 1, '2')")
-    poll(lambda: (rig.step(), [cell.output for cell in rig.kept.all_cells()] == [None, "2"])[1])
+    rig.until(lambda: [cell.output for cell in rig.kept.all_cells()] == [None, "2"])
 
 
 def test_new_rows_do_not_wait_for_a_long_history_to_be_imported(rig: Rig) -> None:
