@@ -16,6 +16,7 @@ from nbguard.settings import (
     Intervals,
     Limits,
     Packing,
+    Retention,
     Settings,
     as_toml,
     load_settings,
@@ -40,6 +41,7 @@ _settings = st.builds(
     limits=st.builds(Limits, stream_over_bytes=_sizes, refuse_over_bytes=_sizes, slow_interval_seconds=_seconds),
     intervals=st.builds(Intervals, sweep_seconds=_seconds, pack_seconds=_seconds),
     packing=st.builds(Packing, drafts=_sizes, bytes=_sizes),
+    retention=st.builds(Retention, outputs_days=_seconds, outputs_bytes=_sizes),
 )
 
 REFUSED = [

@@ -10,12 +10,13 @@ from nbguard.archive.catalog_file import CatalogBroken
 from nbguard.archive.executed_index import ExecutedIndex
 from nbguard.archive.record_log import SUFFIX, RecordSegments, Segment
 from nbguard.archive.repository import RECORDS, RECORDS_VERIFIED, Archive
-from nbguard.errors import ArchiveTrouble, StorageTrouble, storage_trouble
+from nbguard.errors import ArchiveTrouble, StorageTrouble
 from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.ports import Progress
 from nbguard.records import decode_lines
 
 EXECUTED = "executed"
+MEMORY = ":memory:"
 _MOST_AT_ONCE = 4_000_000
 
 _Answer = TypeVar("_Answer")
@@ -31,10 +32,21 @@ class ExecutedArchive:
         self._archive = archive
         self._log = log
         self._index = _opened(path)
+        self._broken: set[str] = set()
 
     def catch_up(self, progress: Progress | None = None) -> None:
         """Read what was kept since the last time, by whoever."""
-        self._twice(lambda: self._catch_up(progress))
+        try:
+            try:
+                self._catch_up(progress)
+            except CatalogBroken:  # it was thrown away: a new one is filled
+                self._catch_up(progress)
+        except StorageTrouble:
+            if self._index.path == MEMORY:
+                raise
+            self._index.close()
+            self._index = ExecutedIndex(MEMORY)  # what was kept must be readable on a full disk too
+            self._catch_up(progress)
 
     def generations(self) -> list[Generation]:
         """Every generation, in the order in which they were first seen."""
@@ -57,8 +69,8 @@ class ExecutedArchive:
         return self._ask(lambda index: index.runs(kernel=kernel, path=path))
 
     def unreadable(self) -> int:
-        """How many lines of the log are no records: damaged by a disk, or written by a newer nbguard."""
-        return self._ask(lambda index: index.unreadable())
+        """How many lines are no records (damaged, or of a newer nbguard), and how many files no disk gives back."""
+        return self._ask(lambda index: index.unreadable()) + len(self._broken)
 
     def close(self) -> None:
         self._index.close()
@@ -71,16 +83,11 @@ class ExecutedArchive:
             self._catch_up(None)
             return question(self._index)
 
-    def _twice(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except CatalogBroken:
-            step()
-
     def _catch_up(self, progress: Progress | None) -> None:
         index = self._index
-        if index.path != ":memory:" and not index.is_current():
+        if index.path != MEMORY and not index.is_current():
             index.reopen()
+        self._broken = set()
         segments = self._log.segments()  # before the archive is looked at: what is packed meanwhile is found there
         known = index.read_up_to()
         new = [segment for segment in segments if segment.size > known.get(segment.name, 0)]
@@ -102,33 +109,40 @@ class ExecutedArchive:
         return self._archive.readable_tip(self._index.tip, ref=RECORDS, verified_ref=RECORDS_VERIFIED)
 
     def _read_segment(self, segment: Segment) -> None:
+        start = self._index.read_up_to_of(segment.name)
         try:
-            file = open(segment.path, "rb", opener=_at_once)  # noqa: SIM115 - closed by the with below
+            with open(segment.path, "rb", opener=_at_once) as file:
+                while data := _whole_lines_at(file, start):
+                    self._enter(segment.name, start, data)
+                    start += len(data)
         except FileNotFoundError:
             return  # packed meanwhile: the archive has it
-        except OSError as error:
-            raise storage_trouble(error, "cannot read executed cells") from error
-        with file:
-            start = self._index.read_up_to_of(segment.name)
-            while data := _whole_lines_at(file, start):
-                self._enter(segment.name, start, data)
-                start += len(data)
+        except OSError:
+            self._broken.add(segment.name)  # the others are read
 
     def _read_archive(self, since: str | None, tip: str, progress: Progress | None) -> None:
         changed = list(self._changed(since, tip))
-        with self._archive.git.cat_file() as objects:
+        objects = self._archive.git.cat_file()
+        try:
             for done, (oid, name) in enumerate(changed):
                 if progress is not None:
                     progress(done, len(changed))
-                data = objects.read(oid)
+                try:
+                    data = objects.read(oid)
+                except ArchiveTrouble:  # an object that is broken ends git, and costs no other
+                    self._broken.add(name)
+                    objects.close()
+                    objects = self._archive.git.cat_file()
+                    continue
                 start = self._index.read_up_to_of(name)
-                if start < len(data):
-                    whole = data[start : data.rfind(b"\n") + 1]
-                    if whole:
-                        self._enter(name, start, whole)
-        self._index.begin()
-        self._index.set_tip(tip)
-        self._index.commit()
+                if whole := data[start : data.rfind(b"\n") + 1]:
+                    self._enter(name, start, whole)
+        finally:
+            objects.close()
+        if not self._broken:  # else it is looked at again: somebody may repair it
+            self._index.begin()
+            self._index.set_tip(tip)
+            self._index.commit()
 
     def _changed(self, since: str | None, tip: str) -> Iterator[tuple[bytes, str]]:
         """(blob, name) of every segment that was added, or grew."""
@@ -173,7 +187,7 @@ def _opened(path: str) -> ExecutedIndex:
     try:
         return ExecutedIndex(path)
     except (StorageTrouble, OSError):
-        return ExecutedIndex(":memory:")
+        return ExecutedIndex(MEMORY)
 
 
 def _whole_lines_at(file: IO[bytes], start: int) -> bytes:

@@ -54,6 +54,14 @@ class _Taken:
     is_sealed: bool
 
 
+class UnreadableSegment(Exception):
+    """A segment's own disk does not give it back."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(why)
+        self.why = why
+
+
 class RecordPacker:
     """Packs one record log into one archive. Use it from one thread."""
 
@@ -73,6 +81,7 @@ class RecordPacker:
         self._seconds = seconds
         self._waiting_since: float | None = None
         self._live: dict[str, int] = {}
+        self._trouble: StorageTrouble | None = None
 
     def is_due(self) -> bool:
         """Whether packing is worth it: records wait for long enough, or there are many. Raises StorageTrouble."""
@@ -92,6 +101,7 @@ class RecordPacker:
         segments = size = 0
         tip: str | None = None
         self._live.clear()
+        self._trouble = None
         while True:
             try:
                 with FileLock(self._archive.lock_path) as lock:
@@ -101,6 +111,8 @@ class RecordPacker:
             segments, size, tip = segments + done.segments, size + done.bytes, done.tip or tip
             if done.segments == 0:
                 self._waiting_since = None
+                if self._trouble is not None:
+                    raise self._trouble
                 return PackedRecords(segments, size, tip)
 
     def _pack(self, lock_fd: int) -> PackedRecords:
@@ -118,7 +130,7 @@ class RecordPacker:
         with ExitStack() as held:
             writing = _Writing(self._archive, tip)
             try:
-                taken = [one for segment in segments if (one := _take(segment, writing, held)) is not None]
+                taken = self._take_all(segments, writing, held)
                 if writing.is_changed:
                     tip = writing.finish(_subject(taken), int(self._clock.now().timestamp()), lock_fd)
             finally:
@@ -134,6 +146,20 @@ class RecordPacker:
                 unlink_quietly(one.segment.path)
         self._live.update({one.segment.name: one.segment.size for one in taken if not one.is_sealed})
         return PackedRecords(len(sealed), sum(one.size for one in taken), tip if writing.is_changed else None)
+
+    def _take_all(self, segments: Sequence[Segment], writing: _Writing, held: ExitStack) -> list[_Taken]:
+        """Put each segment into the branch; one that a disk does not give back holds up no other."""
+        taken = []
+        for segment in segments:
+            try:
+                found = _take(segment, writing, held)
+            except UnreadableSegment as error:
+                self._live[segment.name] = segment.size
+                self._trouble = self._trouble or storage_trouble(error.why, "cannot read executed cells to pack them")
+                continue
+            if found is not None:
+                taken.append(found)
+        return taken
 
     def _verify(self, tip: str, taken: Sequence[_Taken]) -> None:
         names = [f"{tip}:{one.path}".encode() for one in taken]
@@ -165,9 +191,14 @@ def _take(segment: Segment, writing: _Writing, held: ExitStack) -> _Taken | None
         is_sealed = False
     except FileNotFoundError:
         return None
-    fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with os.fdopen(fd, "rb") as file:
-        data = file.read()
+    except OSError as error:
+        raise UnreadableSegment(error) from error
+    try:
+        fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise UnreadableSegment(error) from error
     if not is_sealed:
         data = data[: data.rfind(b"\n") + 1]
     if not data:

@@ -37,6 +37,8 @@ def answer(library: ExecutedLibrary, question: Question) -> list[Executed]:
     elif question.belongs is not None:
         keys = {(link.generation, link.session) for link in links if _is_linked(link, question.belongs)}
         wanted = [one for one in sessions if (one.generation, one.session) in keys]
+    if question.since is not None:  # what ran in a session ran before its end
+        wanted = [one for one in wanted if one.ended_at is None or one.ended_at >= question.since]
     cells = {(one.generation, one.session): library.cells(one.generation, one.session) for one in wanted}
     found = put_together(sessions, cells, runs, links)
     return [one for one in found if (chosen is None or one.session == chosen) and _is_asked_for(one, question)]

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nbguard.archive.executed_library import ExecutedArchive
+from nbguard.errors import StorageTrouble
 from nbguard.model import (
     CellOrigin,
     Confidence,
@@ -198,6 +199,72 @@ def test_on_a_disk_that_takes_no_index_one_in_memory_answers(records: Records) -
     Path(records.places.state).mkdir(exist_ok=True)
     Path(records.places.executed_index).mkdir()
     assert [one.line for one in records.library().cells("ab", 1)] == [1]
+
+
+def test_a_full_disk_under_the_index_costs_no_answer(records: Records) -> None:
+    import resource
+
+    records.log.append([cell(line, "x" * 5000) for line in range(200)])
+    library = records.library(":memory:")
+    expected = answers(library)
+    library = ExecutedArchive(path=records.places.executed_index, archive=records.archive, log=records.log)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        library.catch_up()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.path.getsize(records.places.executed_index) < 200_000  # the disk did refuse
+    assert answers(library) == expected
+    library.close()
+
+
+def test_a_broken_object_in_the_archive_costs_only_its_own_cells_and_is_looked_at_again(records: Records) -> None:
+    packs = []
+    for line in (1, 2, 3):
+        records.log.append([cell(line, f"{line}" * 400)])
+        records.packer.pack()
+        folder = Path(records.places.archive, "objects", "pack")
+        packs.append(next(pack for pack in folder.glob("*.pack") if pack not in packs))
+    sound = packs[1].read_bytes()
+    packs[1].chmod(0o600)
+    packs[1].write_bytes(sound[:12] + bytes(byte ^ 0xFF for byte in sound[12:60]) + sound[60:])
+    library = records.library()
+    assert [one.line for one in library.cells("ab", 1)] == [1, 3]
+    assert library.unreadable() == 1
+    packs[1].write_bytes(sound)
+    library.catch_up()
+    assert [one.line for one in library.cells("ab", 1)] == [1, 2, 3]
+    assert library.unreadable() == 0
+
+
+def test_a_segment_that_its_disk_does_not_give_back_holds_up_no_other(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for line in (1, 2, 3):
+        records.log.append([cell(line)])
+        records.log.seal()
+    bad = sorted(segment.path for segment in records.log.segments())[1]
+    really = os.open
+    fired: list[str] = []
+
+    def fail(path: str, *arguments: int, **named: int) -> int:
+        if path == bad:
+            fired.append(path)
+            raise OSError(5, "Input/output error", path)
+        return really(path, *arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", fail)
+        library = records.library()
+        assert [one.line for one in library.cells("ab", 1)] == [1, 3]
+        assert library.unreadable() == 1
+        with pytest.raises(StorageTrouble, match="to pack"):
+            records.packer.pack()
+    assert fired
+    assert [segment.path for segment in records.log.segments()] == [bad]
+    library.catch_up()
+    assert [one.line for one in library.cells("ab", 1)] == [1, 2, 3]
 
 
 _RECORD: st.SearchStrategy[Record] = st.one_of(
