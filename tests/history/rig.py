@@ -96,6 +96,7 @@ class Rig:
     clock: TestClock = field(default_factory=TestClock)
     lost: list[LiveKernel] = field(default_factory=list)
     only_kernels: bool = True
+    a_day: timedelta = timedelta(days=1, minutes=1)
     histories: Histories = field(init=False)
     board: ProblemBoard = field(init=False)
 
