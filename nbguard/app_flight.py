@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from nbguard.recover.complete import Completed
 
 LiveKernels = Callable[[], Sequence["LiveKernel"]]
-_LOOK_SECONDS = 15.0
 
 
 def flight_recorder_of(
-    context: Context, roots: Sequence[str], clock: Clock, live: LiveKernels | None = None
+    context: Context, roots: Sequence[str], clock: Clock, live: LiveKernels
 ) -> FlightRecorder | None:
-    """The recorder of a daemon that watches ``roots``; None when it is switched off. Raises StorageTrouble."""
+    """The recorder of a daemon that watches ``roots``; None when it is switched off. Raises StorageTrouble.
+
+    ``live`` are the kernels that live now, with their notebooks; it is asked every two seconds.
+    """
     from nbguard.flight.caps import Caps
     from nbguard.flight.recorder import FlightRecorder
 
@@ -39,36 +41,13 @@ def flight_recorder_of(
     outputs = output_store_of(context)
     today = clock.now().astimezone(UTC).date()
     return FlightRecorder(
-        kernels=_choosing(context, roots, live or KernelLook(context, clock)),
+        kernels=_choosing(context, roots, live),
         log=record_log_of(context),
         outputs=outputs,
         clock=clock,
         caps=Caps(output_bytes=settings.output_bytes, day_bytes=settings.day_bytes),
         spent_today=sum(file.size for file in outputs.files() if file.day == today),
     )
-
-
-class KernelLook:
-    """The kernels that live, looked for when a connection file came or went, and now and then."""
-
-    def __init__(self, context: Context, clock: Clock) -> None:
-        from nbguard.history.kernels import KernelFinder
-
-        self._clock = clock
-        self._finder = KernelFinder(only_home=os.path.expanduser("~") if context.home else None)
-        self._found: Sequence[LiveKernel] = ()
-        self._seen: tuple[int, ...] | None = None
-        self._next = clock.monotonic()
-
-    def __call__(self) -> Sequence[LiveKernel]:
-        seen, now = self._stamps(), self._clock.monotonic()
-        if seen != self._seen or now >= self._next:
-            self._found = self._finder.look(whole=now >= self._next)
-            self._seen, self._next = self._stamps(), now + _LOOK_SECONDS
-        return self._found
-
-    def _stamps(self) -> tuple[int, ...]:
-        return tuple(_changed_at(folder) for folder in sorted(self._finder.runtimes))
 
 
 def completing(context: Context, version: Version, versions: Sequence[Version]) -> Callable[[bytes], Completed]:
@@ -82,13 +61,6 @@ def completing(context: Context, version: Version, versions: Sequence[Version]) 
     runs.sort(key=lambda run: run.started_at)
     get = output_store_of(context).get
     return lambda data: complete(data, runs=runs, outputs_of=get, saved_at=version.saved_at, version=version.id)
-
-
-def _changed_at(folder: str) -> int:
-    try:
-        return os.stat(folder).st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _choosing(context: Context, roots: Sequence[str], live: LiveKernels) -> Callable[[], list[KernelToRecord]]:

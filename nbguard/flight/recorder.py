@@ -21,13 +21,13 @@ from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
 
-_KEEP_EVERY_SECONDS = 1.0
 _TRY_AGAIN_SECONDS = 5.0
 _LOOK_EVERY_SECONDS = 2.0
 _TOLD_SECONDS = 3600.0
 _BACKLOG_BYTES = 64_000_000
 _SHORT_LIFE_SECONDS = 60.0
 _KEEPING = "recorded runs"
+_CAME_BACK = "the connection to the kernel was lost for a while"
 _LONGEST_PAUSE_SECONDS = 60.0
 # JSON may write a character as six (\u0007), and text that is all of those is hardly an output anybody misses.
 _JSON_ROOM_BYTES = 64_000
@@ -46,17 +46,21 @@ class FlightRecorder:
         caps: Caps,
         spent_today: int = 0,
         start: Callable[[], ReceiverProcess] | None = None,
+        keep_every_seconds: float = 1.0,
+        restart_seconds: float = 10.0,
     ) -> None:
         self._kernels = kernels
         self._keeping, self._outputs = log, outputs
         self._clock = clock
         self._caps = caps
         self._ledger = Ledger(caps, Spent(clock.now().date(), spent_today))
+        self._keep_every_seconds, self._restart_seconds = keep_every_seconds, restart_seconds
         self._start = start or (lambda: ReceiverProcess(clock))
         self._board = ProblemBoard(clock)
         self._receiver: ReceiverProcess | None = None
         self._tapes: dict[int, Tape] = {}
         self._numbers: dict[tuple[str, str, bytes], int] = {}
+        self._down_at: dict[int, float] = {}
         self._next_number = 1
         self._backlog: dict[str, Recorded] = {}
         self._next_look = self._next_keep = self._next_start = clock.monotonic()
@@ -117,7 +121,8 @@ class FlightRecorder:
     def _follow(self, kernels: Sequence[KernelToRecord]) -> None:
         wanted = {(kernel.kernel, kernel.address, kernel.key): kernel for kernel in kernels}
         for known in [known for known in self._numbers if known not in wanted]:
-            self._leave(known)
+            if not self._may_come_back(self._numbers[known]):
+                self._leave(known)
         for key, kernel in wanted.items():
             at = self._numbers.get(key)
             if at is not None:
@@ -133,8 +138,14 @@ class FlightRecorder:
         elif self._receiver is None and self._clock.monotonic() >= self._next_start:
             self._start_receiver()
 
+    def _may_come_back(self, at: int) -> bool:
+        """A kernel that ends may be restarting, at the same address: its first cells are not to be missed."""
+        down_at = self._down_at.get(at)
+        return down_at is not None and self._clock.monotonic() - down_at < self._restart_seconds
+
     def _leave(self, known: tuple[str, str, bytes]) -> None:
         at = self._numbers.pop(known)
+        self._down_at.pop(at, None)
         if self._receiver is not None:
             self._receiver.send(pack(Kind.LEAVE, number(at)))
         self._take(self._tapes.pop(at).end(self._clock.now(), KERNEL_ENDED))
@@ -225,6 +236,11 @@ class FlightRecorder:
                 message = parse(header, parent, content, cut=Cut(int(cut)), size=int(size))
                 if message is not None:
                     self._take(tape.hear(message, self._clock.now()))
+            case Packet(Kind.DOWN, (at,)):
+                self._down_at[int(at)] = self._clock.monotonic()
+            case Packet(Kind.UP, (at,)):
+                if self._down_at.pop(int(at), None) is not None:
+                    tape.missed(_CAME_BACK)
             case Packet(Kind.LOST, (_, messages, size)):
                 what = f"{int(messages)} messages ({int(size)} bytes) were dropped: they came too fast"
                 tape.missed(what)
@@ -267,7 +283,7 @@ class FlightRecorder:
             self._next_keep = self._clock.monotonic() + _TRY_AGAIN_SECONDS
         else:
             self._board.clear(_KEEPING)
-            self._next_keep = self._clock.monotonic() + _KEEP_EVERY_SECONDS
+            self._next_keep = self._clock.monotonic() + self._keep_every_seconds
 
     def _keep(self) -> None:
         """Outputs first: no run may speak of outputs that are not there."""

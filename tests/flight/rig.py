@@ -132,7 +132,13 @@ class Recording:
         self.kernels = kernels
         self.kept = Kept()
         self.recorder = FlightRecorder(
-            kernels=lambda: self.kernels, log=self.kept, outputs=self.kept, clock=SystemClock(), caps=caps or Caps()
+            kernels=lambda: self.kernels,
+            log=self.kept,
+            outputs=self.kept,
+            clock=SystemClock(),
+            caps=caps or Caps(),
+            keep_every_seconds=0.05,
+            restart_seconds=1.0,
         )
 
     def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
