@@ -13,9 +13,9 @@ from nbguard.recover.likeness import TokenIndex, likeness
 class Policy:
     """The thresholds of the alignment; set on real notebooks' histories (docs/benchmarks-rebuild.md)."""
 
-    alike: float = 0.70
+    alike: float = 0.75
     alike_ran: float = 0.90
-    just_added: float = 0.90
+    just_added: float = 0.93
     added: float = 0.97
     here: float = 0.12
     near: float = 0.03
@@ -24,6 +24,7 @@ class Policy:
     short_lines: int = 3
     twin: float = 0.85
     tried: float = 0.60
+    early: float = 0.90
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +167,20 @@ class _Document:
         )
 
     def _tried(self, number: int) -> Slot | None:
-        """The cell that got this text only for one run, and then had the present one again."""
-        text, following = self._executed[number].text, self._text_of(number + 1)
-        if following is None or self._last_run[text] > number or not 0 <= self._pointer < len(self.slots):
-            return None
-        slot = self.slots[self._pointer]
-        if slot.is_code and slot.text == following and likeness(slot.text, text) >= self._policy.tried:
-            return slot
+        """The cell that got this text only for a while, and then has the present one again; or for the first time:
+        a base is often saved after the session began."""
+        text = self._executed[number].text
+        coming = [self._text_of(later) for later in range(number + 1, number + 5)]
+        for slot in self._around():
+            if slot.text not in coming or slot.at < self._pointer:
+                continue
+            after = number + 1 + coming.index(slot.text)
+            if slot.at == self._pointer:
+                is_due, least = after == number + 1, self._policy.tried
+            else:
+                is_due, least = not slot.runs, self._policy.early
+            if is_due and self._last_run[text] < after and likeness(slot.text, text) >= least:
+                return slot
         return None
 
     def _revised(self, number: int) -> Slot | None:

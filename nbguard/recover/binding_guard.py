@@ -43,11 +43,13 @@ def _parted(slot: Slot, number: int) -> tuple[Slot, Slot]:
     """The first ``number`` texts as one slot, the others as another; each has the runs that showed its texts."""
     start = slot.steps[number].run
     first = start if start is not None else 0
+    older, newer = slot.steps[:number], slot.steps[number:]
     before = [run for run in slot.runs if run < first]
     after = [run for run in slot.runs if run >= first]
+    is_base = any(step.run is None for step in older)
     return (
-        Slot(base=slot.base, steps=slot.steps[:number], is_code=True, runs=before, at=slot.at),
-        Slot(base=None, steps=slot.steps[number:], is_code=True, runs=after, at=slot.at),
+        Slot(base=slot.base if is_base else None, steps=older, is_code=True, runs=before, at=slot.at),
+        Slot(base=None if is_base else slot.base, steps=newer, is_code=True, runs=after, at=slot.at),
     )
 
 

@@ -122,7 +122,7 @@ class _Writer:
         if cell["cell_type"] != "code":
             return state, cell, about
         run = slot.steps[-1].run
-        changed = run is not None and slot.text != slot.steps[0].text
+        changed = run is not None and slot.text != held.text
         recorded = self._recorded(slot)
         if recorded is not None:
             number, outputs = recorded
