@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,12 +56,12 @@ class Kept:
 class Kernel:
     """One real kernel with a client of its own, as a front end has."""
 
-    def __init__(self, python: str = sys.executable, *, transport: str = "tcp", encryption: str = "disabled") -> None:
+    def __init__(self, *, transport: str = "tcp", encryption: str = "disabled") -> None:
         self._folder = tempfile.mkdtemp(prefix="k")  # short: a socket's path has 107 bytes at most
         self.manager = KernelManager(transport=transport, connection_file=f"{self._folder}/kernel-1.json")
         spec = self.manager.kernel_spec
         assert spec is not None
-        spec.argv[0] = python
+        spec.argv[0] = sys.executable
         self._encryption = encryption
         self.client: BlockingKernelClient
 
@@ -115,11 +115,11 @@ def _bytes(value: object) -> bytes:
 
 
 @contextmanager
-def kernel(python: str = sys.executable, **more: Any) -> Iterator[Kernel]:
+def kernel(*, environment: Mapping[str, str] | None = None, **more: Any) -> Iterator[Kernel]:
     """A running kernel, ended afterwards."""
-    started = Kernel(python, **more)
+    started = Kernel(**more)
     try:
-        started.start()
+        started.start(env={**os.environ, **(environment or {})})
         yield started
     finally:
         started.end()

@@ -27,14 +27,24 @@ PICTURE = (
 )
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+@pytest.fixture(scope="module", params=["installed", pytest.param("ipykernel 6", marks=pytest.mark.long)])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """A kernel of the ipykernel that is installed, and one of the version before."""
+    environment = {}
     with pytest.MonkeyPatch.context() as patch:
+        if request.param == "ipykernel 6":
+            folder = tmp_path_factory.mktemp("ipykernel-6")
+            words = ["-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), "ipykernel>=6.29,<7"]
+            subprocess.run([sys.executable, *words], check=True, timeout=120)
+            environment = {"PYTHONPATH": str(folder)}
         home = tmp_path_factory.mktemp("kernel-home")
         patch.setenv("HOME", str(home))
         patch.setenv("IPYTHONDIR", str(home / ".ipython"))
         patch.setenv("JUPYTER_RUNTIME_DIR", str(home / "runtime"))
-        with kernel() as started:
+        with kernel(environment=environment) as started:
+            asked = started.run("", silent=True, user_expressions={"v": "__import__('ipykernel').__version__"})
+            version = asked["user_expressions"]["v"]["data"]["text/plain"]
+            assert version.startswith("'6.") == (request.param == "ipykernel 6")
             yield started
 
 
