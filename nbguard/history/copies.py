@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -23,6 +23,7 @@ from nbguard.history.reading import MOST_LOCKED_SECONDS, TOUCHING
 
 _log = logging.getLogger(__name__)
 PARTS = ("", "-wal", "-journal")
+WRITTEN = ("", "-wal")
 UNKNOWN = "unknown"
 """Stands for the generation of a database that we could not read."""
 _KEPT_OF_EACH = 3
@@ -33,7 +34,7 @@ _PIECE = 1 << 20
 _BEING_MADE = ".making-"
 _COUNTER = slice(24, 28)
 # Two writes within one tick of the file system's clock have the same time.
-_TICK_NS = 20_000_000
+TICK_NS = 20_000_000
 
 
 def parts_of(path: str) -> dict[str, str]:
@@ -79,35 +80,36 @@ def stamps_of(parts: Mapping[str, str]) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def copy_unlocked(parts: Mapping[str, str], target: str) -> float:
-    """Copy the parts to ``target`` and its -wal or -journal; seconds that took. Raises Busy, OSError."""
+def copy_unlocked(parts: Mapping[str, str], target: str) -> int:
+    """Copy the parts to ``target`` and its -wal or -journal; when they were last written (ns). Raises Busy, OSError."""
     for _ in range(_TRIES):
-        began, before = time.monotonic(), stamps_of(parts)
+        before = _stamps_now(parts)
         for suffix, path in parts.items():
             _copy(path, target + suffix)
-        took = time.monotonic() - began
-        is_settled = time.time_ns() - max(stamp[3] for stamp in before) > _TICK_NS
-        if is_settled and stamps_of(parts) == before:
-            return took
-    raise Busy("the database is being written", hint="it is copied later")
+        is_settled = min(abs(time.time_ns() - stamp[3]) for stamp in before) > TICK_NS
+        if is_settled and _stamps_now(parts) == before:
+            return max(stamp[3] for suffix, stamp in zip(sorted(parts), before, strict=True) if suffix in WRITTEN)
+    raise _being_written()
 
 
-def copy_locked(path: str, target: str) -> None:
-    """Copy a database of one file under a shared lock. Raises Busy when that would take too long, OSError."""
+def copy_locked(path: str, target: str) -> int:
+    """Copy a database of one file under a shared lock; when it was last written (ns). Raises Busy, OSError.
+
+    Busy also when it would take too long.
+    """
     with TOUCHING:
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, timeout=0)
+        source = _open_source(path)
         try:
-            connection.isolation_level = None
-            connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            deadline = time.monotonic() + MOST_LOCKED_SECONDS
-            _copy_from(source, target, deadline)
+            with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, timeout=0)) as locking:
+                locking.isolation_level = None
+                locking.execute("BEGIN")
+                locking.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                _copy_from(source, target, time.monotonic() + MOST_LOCKED_SECONDS)
+                return os.fstat(source).st_mtime_ns
         except sqlite3.Error as error:
             raise Busy(f"{path}: {error}", hint="it is copied later") from error
         finally:
-            connection.close()  # gives the lock back
-            os.close(source)
+            os.close(source)  # only now: it would take the lock with it
 
 
 def put_in_order(path: str) -> bool:
@@ -175,9 +177,9 @@ class DatabaseCopies:
         """
         with self.borrow(parts) as making:
             try:
-                status = os.stat(parts[""])
+                written_ns = os.stat(making).st_mtime_ns
                 is_sound = put_in_order(making)
-                os.utime(making, ns=(status.st_mtime_ns, status.st_mtime_ns))
+                os.utime(making, ns=(written_ns, written_ns))
                 fsync_file(making)
                 folder = os.path.dirname(making)
                 final = os.path.join(folder, self._name(generation, is_sound=is_sound))
@@ -203,7 +205,7 @@ class DatabaseCopies:
         for folder in self._folders:
             making = os.path.join(folder, f"{_BEING_MADE}{os.urandom(6).hex()}")
             try:
-                self._check_room(folder, sum(os.stat(path).st_size for path in parts.values()))
+                self._check_room(folder, sum(stamp[2] for stamp in _stamps_now(parts)))
                 self._copy(parts, making)
             except (StorageTrouble, Refused, OSError) as error:
                 _remove(making)
@@ -219,13 +221,14 @@ class DatabaseCopies:
 
     def _copy(self, parts: Mapping[str, str], making: str) -> None:
         try:
-            copy_unlocked(parts, making)
+            written_ns = copy_unlocked(parts, making)
         except Busy:
             if "-wal" in parts or parts[""].startswith("/proc/"):
                 raise
             for suffix in PARTS[1:]:
                 unlink_quietly(making + suffix)
-            copy_locked(parts[""], making)
+            written_ns = copy_locked(parts[""], making)
+        os.utime(making, ns=(written_ns, written_ns))
 
     def _of(self, generation: str) -> list[str]:
         start = f"{generation[:16]}-"
@@ -254,9 +257,28 @@ def _taken_at(path: str) -> datetime:
         return datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def _being_written() -> Busy:
+    return Busy("the database is being written", hint="it is copied later")
+
+
+def _stamps_now(parts: Mapping[str, str]) -> tuple[tuple[int, ...], ...]:
+    """As stamps_of; a journal that was there a moment ago may be gone. Raises Busy, OSError."""
+    try:
+        return stamps_of(parts)
+    except FileNotFoundError:
+        raise _being_written() from None
+
+
+def _open_source(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise _being_written() from None
+
+
 def _copy(path: str, target: str) -> None:
     with TOUCHING:
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        source = _open_source(path)
     try:
         _copy_from(source, target, None)
     finally:

@@ -258,7 +258,7 @@ class Histories:
             state = watched.state
             if generation is None or state is None:
                 continue
-            if self._copies.is_due(generation, state.mtime_ns):
+            if self._copies.is_due(generation, max(state.mtime_ns, state.wal_mtime_ns)):
                 try:
                     self._copies.take(parts_of(watched.path), generation)
                 except (Busy, KeyError):

@@ -30,6 +30,7 @@ _SLICE_BYTES = 8_000_000
 _MAGIC = b"SQLite format 3\0"
 _WAL = 2
 _STEPS_BETWEEN_LOOKS_AT_THE_CLOCK = 500
+_TICK_NS = 100_000_000
 _AGAIN = "it is read again in a moment"
 
 TOUCHING = threading.RLock()
@@ -58,7 +59,7 @@ class DatabaseState:
 
     def is_settled(self, now_ns: int) -> bool:
         """Whether a write after this look is sure to change the times."""
-        return now_ns - max(self.mtime_ns, self.wal_mtime_ns) > 100_000_000
+        return min(abs(now_ns - self.mtime_ns), abs(now_ns - self.wal_mtime_ns)) > _TICK_NS
 
 
 @dataclass(frozen=True, slots=True)
