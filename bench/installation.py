@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from nbguard import app
 from nbguard.app_daemon import Assembly
+from nbguard.archive.recorder import GATHER_SECONDS
 from nbguard.capture.keep import Keeper
 from nbguard.cli.context import Context
 from nbguard.clock import SystemClock
@@ -47,6 +48,7 @@ class Installation:
         self.context = Context(home=home, config=None)
         app.ensure_archive(self.context)
         self.assembly = Assembly(self.context, (desk,), self.clock)
+        self._record_at = 0.0
 
     @property
     def archive(self) -> str:
@@ -70,7 +72,9 @@ class Installation:
         path = os.path.join(self.desk, name)
         self.assembly.saves.put(SaveNotice(path, NoticeKind.CLOSED, self.clock.monotonic() - 1.0))
         self.assembly.saves.step(0.0)
-        self.assembly.recorder.step(0.0)
+        if self.clock.monotonic() >= self._record_at:  # the daemon's recorder waits so long for what comes together
+            self.assembly.recorder.step(0.0)
+            self._record_at = self.clock.monotonic() + GATHER_SECONDS
         self.assembly.pack_due()
 
     def wait(self, seconds: float, look_every: float = 60.0) -> None:
@@ -79,6 +83,7 @@ class Installation:
             step = min(seconds, look_every)
             self.clock.shift += step
             seconds -= step
+            self.assembly.recorder.step(0.0)
             self.assembly.pack_due()
 
     def settle(self) -> None:

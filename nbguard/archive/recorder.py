@@ -13,7 +13,7 @@ from nbguard.clock import Clock
 from nbguard.model import Draft, DraftKind, Measure
 
 _MOST_HELD_BYTES = 24_000_000
-_GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Recorder:
             if not self._queue and not self._behind:
                 return False
             if timeout_seconds and len(self._queue) == 1:
-                self._condition.wait(_GATHER_SECONDS)  # a burst becomes one transaction
+                self._condition.wait(GATHER_SECONDS)  # a burst becomes one transaction
             batch = list(self._queue)
             self._queue.clear()
             self._held = 0
