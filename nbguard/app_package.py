@@ -11,12 +11,13 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING
 
-from nbguard.app import Store, archive_of, open_store
+from nbguard.app import Store, archive_of, folder_of, spool_of
 from nbguard.clock import SystemClock
-from nbguard.errors import NbguardError, NoArchive
+from nbguard.errors import ArchiveTrouble, NbguardError, NoArchive
 from nbguard.model import Version
 from nbguard.package.build import DatabaseCopy, Parts, build
 from nbguard.package.contents import Chosen, Missing, Order, PackageReport
@@ -24,6 +25,8 @@ from nbguard.package.executed import Base, RebuiltPair, Written
 from nbguard.package.stories import Story
 
 if TYPE_CHECKING:
+    from nbguard.archive.repository import Archive
+    from nbguard.archive.spool import Spool
     from nbguard.cli.context import Context
     from nbguard.ports import ExecutedLibrary, Library, Progress
     from nbguard.recover.found import FoundCell
@@ -54,59 +57,59 @@ def preload() -> None:
 
 
 def package_store(context: Context, progress: Progress) -> tuple[Store, tuple[Missing, ...]]:
-    """Archive, spool and catalog, as far as they can be read; and what cannot. Raises NbguardError when nothing can."""
-    store = open_store(context)
-    missing: list[Missing] = []
-    try:
-        archive_of(context).require()
-        store.folder.catch_up(progress)
-    except (NbguardError, sqlite3.Error, OSError) as error:
-        missing.append(_missing("archive", error))
-        if isinstance(error, NoArchive):  # what the catalog knows of it is named as missing, version by version
-            store = _without_archive(context, store)
-            store.folder.catch_up(progress)
-        else:
-            store, lost = _salvaged(store)
-            missing += lost
-    missing += [
-        Missing(what="spooled draft", id=name.rpartition("-")[2], reason=trouble.message)
-        for name, trouble in store.folder.unreadable.items()
-    ]
-    return store, tuple(missing)
-
-
-def _without_archive(context: Context, store: Store) -> Store:
-    """The same catalog and spool; whatever lies in the archive's place is not ours, and is not looked at."""
-    from dataclasses import replace
-
-    from nbguard.app import folder_of
+    """Archive, spool and catalog, as far as they can be read; and what cannot. Nothing of it needs to be writable."""
+    from nbguard.archive.catalog import Catalog
     from nbguard.archive.repository import Archive
 
-    nowhere = Archive(replace(context.places, archive=f"{context.places.archive}.gone"))
-    return Store(nowhere, store.spool, store.catalog, folder_of(store.catalog, nowhere, store.spool))
+    archive, spool = archive_of(context), spool_of(context)
+    missing: list[Missing] = []
+    try:
+        archive.require()
+    except NoArchive as error:  # whatever lies in its place is not ours, and is not looked at
+        missing.append(_missing("archive", error))
+        archive = Archive(replace(context.places, archive=f"{context.places.archive}.gone"))
+    trouble: Exception | None = None
+    for path in (context.places.catalog, ":memory:"):
+        try:
+            catalog = Catalog(path)
+            folder = folder_of(catalog, archive, spool)
+            folder.catch_up(progress)
+            unreadable = [_missing_draft(name, why) for name, why in folder.unreadable.items()]
+            return Store(archive, spool, catalog, folder), (*missing, *unreadable)
+        except (NbguardError, sqlite3.Error, OSError) as error:
+            trouble = trouble or error
+    store, lost = _salvaged(archive, spool, context.places.catalog)
+    if trouble is not None and not any(item.reason == str(trouble) for item in lost):
+        missing.append(_missing("archive", trouble))
+    return store, (*missing, *lost)
 
 
-def _salvaged(store: Store) -> tuple[Store, list[Missing]]:
-    """Every commit and draft that can be read by itself, in a catalog in memory; and which known versions cannot."""
-    from nbguard.app import folder_of
+def _salvaged(archive: Archive, spool: Spool, known: str) -> tuple[Store, list[Missing]]:
+    """Every commit and draft that can be read by itself, and which versions of the catalog ``known`` cannot."""
     from nbguard.archive.catalog import Catalog
     from nbguard.archive.salvage import salvage
 
     catalog = Catalog(":memory:")
-    folder = folder_of(catalog, store.archive, store.spool)
-    salvage(store.archive, catalog, folder)
-    lost = []
+    folder = folder_of(catalog, archive, spool)
+    lost = [_missing(what, trouble) for what, trouble in salvage(archive, catalog, folder)]
+    lost += [_missing_draft(name, why) for name, why in folder.unreadable.items()]
     try:
-        for _, latest in [*store.catalog.entries(deleted=False), *store.catalog.entries(deleted=True)]:
-            for version in store.catalog.log(latest.notebook):
+        before = Catalog(known)
+        for _, latest in [*before.entries(deleted=False), *before.entries(deleted=True)]:
+            for version in before.log(latest.notebook):
                 if catalog.version(version.id) is None:
                     reason = "its commit cannot be read"
                     lost.append(
                         Missing(what="version", reason=reason, path=version.path, id=version.id, time=version.saved_at)
                     )
-    except NbguardError:
+        before.close()
+    except (NbguardError, sqlite3.Error, OSError):
         pass  # no catalog either: what was in the broken commits nobody knows
-    return Store(store.archive, store.spool, catalog, folder), lost
+    return Store(archive, spool, catalog, folder), lost
+
+
+def _missing_draft(name: str, trouble: NbguardError) -> Missing:
+    return Missing(what="spooled draft", id=name.rpartition("-")[2], reason=trouble.message)
 
 
 def package_executed(context: Context, progress: Progress) -> tuple[ExecutedLibrary | None, tuple[Missing, ...]]:
@@ -152,10 +155,13 @@ def parts_of(
     library = ArchiveLibrary(catalog=store.catalog, archive=store.archive, spool=store.spool)
 
     def read(version: Version) -> Iterator[bytes]:
-        if version.size > _STREAM_OVER_BYTES:
-            yield from stream(store.archive, store.spool, version)
-        else:
-            yield library.read(version)
+        try:
+            if version.size > _STREAM_OVER_BYTES:
+                yield from stream(store.archive, store.spool, version)
+            else:
+                yield library.read(version)
+        except OSError as error:
+            raise ArchiveTrouble(f"it cannot be read: {error.strerror}", hint="check the disk") from error
 
     return Parts(
         library=library,

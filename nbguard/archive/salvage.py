@@ -8,29 +8,39 @@ from nbguard.archive.catalog import Catalog
 from nbguard.archive.folding import Folder
 from nbguard.archive.repository import Archive
 from nbguard.archive.trailers import Decision, records_in
-from nbguard.errors import ArchiveTrouble
+from nbguard.errors import ArchiveTrouble, NbguardError
 from nbguard.git import EMAIL
 from nbguard.model import Version
 
 
-def salvage(archive: Archive, catalog: Catalog, folder: Folder) -> None:
+def salvage(archive: Archive, catalog: Catalog, folder: Folder) -> list[tuple[str, NbguardError]]:
     """Fill an empty catalog, which ``folder`` works on, with every commit and every draft that can be read.
 
-    Raises ArchiveTrouble when not even the list of objects can be, StorageTrouble.
+    Returns what cannot be read at all (``archive``, ``spool``), and why.
     """
-    records = sorted(_records(archive), key=lambda record: (record.moment, record.id)) if archive.exists() else []
+    records: list[Version | Decision] = []
+    troubles: list[tuple[str, NbguardError]] = []
+    try:
+        if archive.exists():
+            for record in _records(archive):
+                records.append(record)  # noqa: PERF402 - what was read before it broke counts
+    except NbguardError as error:
+        troubles.append(("archive", error))
+    catalog.begin()
+    for record in sorted(records, key=lambda record: (record.moment, record.id)):
+        if isinstance(record, Version):
+            catalog.add(record)
+        else:
+            catalog.decide(record)
+    catalog.commit()
     catalog.begin()
     try:
-        for record in records:
-            if isinstance(record, Version):
-                catalog.add(record)
-            else:
-                catalog.decide(record)
         folder.fold_spool_anew()
         catalog.commit()
-    except BaseException:
+    except NbguardError as error:
         catalog.rollback()
-        raise
+        troubles.append(("spool", error))
+    return troubles
 
 
 def _records(archive: Archive) -> Iterator[Version | Decision]:

@@ -94,8 +94,12 @@ def _make_archive(context: Context) -> NoArchive | None:
     """The archive is made if none was ever made here; why it is not there any more, if that is so."""
     from nbguard import app
 
+    archive = app.archive_of(context)
     try:
-        app.ensure_archive(context)
+        if archive.exists() or archive.was_made():
+            archive.require()  # not ensured: that writes, and the disk may be full, or read-only
+        else:
+            app.ensure_archive(context)
     except NoArchive as error:
         return error
     return None

@@ -91,7 +91,7 @@ def _remove_forsaken(parent: str) -> None:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
             continue
         lock = os.path.join(folder, _LOCK)
-        if not os.path.isfile(lock) or os.path.islink(lock):  # another maker is just beginning
+        if not os.path.isfile(lock) or os.path.islink(lock):  # another maker is just beginning, or died there
             continue
         try:
             with FileLock(lock):

@@ -71,7 +71,7 @@ def own_cells(cells: Iterable[ExecutedCell], own: Sequence[Link], foreign: Seque
     return [
         cell
         for cell in cells
-        if any(_holds(link, cell.seen_at) for link in own) and not any(_holds(link, cell.seen_at) for link in bounded)
+        if any(holds(link, cell.seen_at) for link in own) and not any(holds(link, cell.seen_at) for link in bounded)
     ]
 
 
@@ -109,5 +109,6 @@ def _when(pair: tuple[ExecutedCell | None, Run | None]) -> datetime:
     return cell.seen_at
 
 
-def _holds(link: Link, at: datetime) -> bool:
+def holds(link: Link, at: datetime) -> bool:
+    """Whether a time lies within those of a link."""
     return (link.since is None or link.since <= at) and (link.until is None or at <= link.until)

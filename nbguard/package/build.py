@@ -232,7 +232,7 @@ class _Building:
         counts = f"{sink.notebooks.count} notebooks, {self._versions} versions, {self._executed.sessions} sessions"
         as_of_words = "" if self._order.at is None else f", as of {self._parts.in_words(self._order.at)}"
         page = self._timeline.page(self._parts.in_words(made_at), counts, as_of_words, sink.missing)
-        sink.add("index.html", page, size=0, time=made_at, source=OURS)
+        sink.add("index.html", page, size=self._timeline.size, time=made_at, source=OURS)
         sink.add_bytes("restore.py", RESTORE, time=made_at)
         sink.add_bytes("__main__.py", MAIN, time=made_at)
         text = first_words(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nbguard.model import ExecutedCell, Link, Run, session_id
-from nbguard.package.belonging import Span, anchor, holder, own_cells, ran_by, spans_at, sure_links
+from nbguard.package.belonging import Span, anchor, holder, holds, own_cells, ran_by, spans_at, sure_links
 from nbguard.ports import ExecutedLibrary, Library
 
 _Key = tuple[str, int]
@@ -45,26 +45,33 @@ class Stories:
         self._databases = {generation.id: generation.path for generation in executed.generations()}
         self._spans: dict[str, list[Span]] = {}
         self._links: dict[_Key, list[Link]] = defaultdict(list)
+        kernels: dict[str, list[Link]] = defaultdict(list)
         for link in executed.links():
             if link.generation is not None and link.session is not None:
                 self._links[link.generation, link.session].append(link)
+            if link.kernel is not None:
+                kernels[link.kernel].append(link)
+        self._kernels_at: dict[str, list[Link]] = defaultdict(list)
+        for links in kernels.values():
+            for link in sure_links(links):
+                self._kernels_at[link.path or ""].append(link)
         self._sure = {key: sure_links(links) for key, links in self._links.items()}
         self._keys_at: dict[str, set[_Key]] = defaultdict(set)
         for key, links in self._sure.items():
             for link in links:
                 self._keys_at[link.path or ""].add(key)
-        self._told: set[_Key] = set()
+        self._told: dict[_Key, set[int]] = defaultdict(set)
         self._told_runs: set[str] = set()
 
     def of(self, notebook: str, paths: Iterable[str]) -> list[Story]:
         """The stories of one lineage that was at these paths, oldest first; '' is a notebook that was never saved."""
         paths = list(dict.fromkeys(paths))
-        runs = [run for path in paths for run in self._executed.runs(path=path) if self._is_of(run, path, notebook)]
-        runs_of: dict[_Key | str, list[Run]] = defaultdict(list)
         keys = {key for path in paths for key in self._keys_at.get(path, ())}
         own = {key: [link for link in self._sure[key] if self._holder(link) == notebook] for key in keys}
         own = {key: links for key, links in own.items() if links}
-        for run in sorted(runs, key=lambda run: run.started_at):
+        runs = self._runs(notebook, paths)
+        runs_of: dict[_Key | str, list[Run]] = defaultdict(list)
+        for run in runs:
             key = _key_of(run)
             runs_of[key if key is not None and key in own else run.kernel].append(run)
         found = [self._session(key, links, runs_of.get(key, ()), notebook) for key, links in own.items()]
@@ -81,11 +88,10 @@ class Stories:
     def rest(self) -> Iterator[Story]:
         """What belongs to no notebook that was asked for before: consoles, and what could not be told."""
         for key, session in self._sessions.items():
-            if key not in self._told:
-                links = self._links.get(key, [])
-                cells = ran_by(self._executed.cells(*key), session, self._at)
-                if cells:
-                    yield self._story(key, links, cells, ())
+            cells = ran_by(self._executed.cells(*key), session, self._at)
+            left = [cell for cell in cells if cell.line not in self._told[key]]
+            if left:
+                yield self._story(key, self._links.get(key, []), left, ())
         kernels: dict[str, list[Run]] = defaultdict(list)
         for run in self._executed.runs():
             if run.id not in self._told_runs and (self._at is None or run.started_at <= self._at):
@@ -96,8 +102,25 @@ class Stories:
     def _session(self, key: _Key, own: Sequence[Link], runs: Sequence[Run], notebook: str) -> Story:
         foreign = [link for link in self._sure[key] if self._holder(link) != notebook]
         cells = own_cells(self._executed.cells(*key), own, foreign)
-        self._told.add(key)
-        return self._story(key, own, ran_by(cells, self._sessions.get(key), self._at), runs)
+        cells = ran_by(cells, self._sessions.get(key), self._at)
+        self._told[key].update(cell.line for cell in cells)
+        return self._story(key, own, cells, runs)
+
+    def _runs(self, notebook: str, paths: Sequence[str]) -> list[Run]:
+        """What was recorded for a notebook: by its paths, and of kernels that were its own when they had none."""
+        found = {
+            run.id: run
+            for path in paths
+            for run in self._executed.runs(path=path)
+            if holder(self._spans_at(path), run.started_at) == notebook
+        }
+        for path in paths:
+            for link in self._kernels_at.get(path, ()):
+                if link.kernel is not None and self._holder(link) == notebook:
+                    runs = self._executed.runs(kernel=link.kernel)
+                    found.update((run.id, run) for run in runs if run.path is None and holds(link, run.started_at))
+        in_time = [run for run in found.values() if self._at is None or run.started_at <= self._at]
+        return sorted(in_time, key=lambda run: (run.started_at, run.id))
 
     def _story(self, key: _Key, links: Sequence[Link], cells: Sequence[ExecutedCell], runs: Sequence[Run]) -> Story:
         session = self._sessions.get(key)
@@ -115,10 +138,6 @@ class Stories:
             cells=tuple(cells),
             runs=tuple(runs),
         )
-
-    def _is_of(self, run: Run, path: str, notebook: str) -> bool:
-        in_time = self._at is None or run.started_at <= self._at
-        return in_time and holder(self._spans_at(path), run.started_at) == notebook
 
     def _holder(self, link: Link) -> str:
         return holder(self._spans_at(link.path or ""), anchor(link))

@@ -29,6 +29,11 @@ class Timeline:
         """Sessions that belong to no notebook: a section of their own, at the end."""
         self._unlinked += events
 
+    @property
+    def size(self) -> int:
+        """About how many bytes the page will have."""
+        return self._file.seek(0, os.SEEK_END)
+
     def page(self, made: str, counts: str, as_of: str, missing: Sequence[Missing]) -> Iterator[bytes]:
         """The whole page, piece by piece."""
         if self._unlinked:
