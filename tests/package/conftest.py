@@ -112,15 +112,14 @@ class Said:
     err: str
 
 
-def run_restore(*arguments: str | Path, script: str | Path | None = None, cwd: Path | None = None) -> Said:
+def run_restore(*arguments: str | Path, script: str | Path | None = None, seconds: float = 60) -> Said:
     """restore.py (or ``script``) in a bare interpreter."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(script or restore.__file__), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
         check=False,
-        cwd=cwd,
         env={},
     )
     return Said(done.returncode, done.stdout, done.stderr)

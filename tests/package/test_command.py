@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive.mounts import needs_mounts, small_disk
+from tests.archive.mounts import needs_mounts, remount, small_disk
 from tests.helpers import REPOSITORY, Answer, nbguard, notebook_bytes, poll
 from tests.package.conftest import manifest_of, run_restore
 
@@ -327,6 +327,35 @@ def test_an_interrupted_one_leaves_no_package_and_the_next_tidies_up(desk: Desk,
     assert desk.package("-o", "p.zip").code == 0
     assert os.listdir(desk.out) == ["p.zip"]
     assert run_restore(desk.out / "p.zip", "--verify").code == 0
+
+
+@pytest.mark.root
+@needs_mounts()
+def test_from_a_disk_that_takes_nothing_any_more(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_disk(tmp_path / "disk", size="8m", inodes=2000) as disk:
+        monkeypatch.setenv("NBGUARD_HOME", str(disk / "nbguard"))
+        desk.nbguard_home = disk / "nbguard"
+        desk.save("a.ipynb", "packed")
+        desk.pack()
+        desk.save("a.ipynb", "spooled")
+        remount(disk, "ro")
+        try:
+            answer = desk.package("--json")
+        finally:
+            remount(disk, "rw")
+    assert answer.code == 0, answer.talk
+    assert (answer.json["versions"], answer.json["missing"]) == (2, [])
+    assert run_restore(only_zip(desk.out), "--verify").code == 0
+
+
+def test_without_a_spool_that_can_be_read_the_archive_is_packed(desk: Desk) -> None:
+    desk.save("a.ipynb", "packed")
+    desk.pack()
+    shutil.rmtree(desk.nbguard_home / "spool" / "new")
+    (desk.nbguard_home / "spool" / "new").write_bytes(b"a file in its place")
+    answer = desk.package("--json")
+    assert answer.code == 3 and answer.json["versions"] == 1, answer.talk
+    assert {item["what"] for item in answer.json["missing"]} >= {"spool"}
 
 
 @pytest.mark.root

@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from nbguard.package import restore
 from nbguard.package.members import Names
 from nbguard.package.restore_script import RESTORE
+from nbguard.package.zip_writing import ZipWriting
 from tests.helpers import notebook_bytes
+from tests.library import START
 from tests.package.conftest import Packing, run_restore
 
 A = "/home/ada/work/a.ipynb"
@@ -275,6 +277,29 @@ def test_one_flipped_bit_anywhere_is_seen_and_in_a_file_it_is_named(packing: Pac
 def test_every_single_bit_of_a_package_is_guarded(packing: Packing, tmp_path: Path) -> None:
     package = sample(packing)
     flipped_bits(package, tmp_path, range(0, len(package) * 8, 3))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_zip_of_more_than_65535_files_and_of_more_than_4_gigabytes(tmp_path: Path) -> None:
+    path = str(tmp_path / "p.zip")
+    writing = ZipWriting(path)
+    rows = []
+    size = (4 << 30) + 12345
+    chunk = os.urandom(1 << 10) * 1024
+    chunks = (chunk[: min(len(chunk), size - at)] for at in range(0, size, len(chunk)))
+    large = writing.add("versions/large.ipynb", chunks, size=size, time=START, source="", packed=True)
+    rows.append(large)
+    rows += [
+        writing.add(f"versions/{number}.ipynb", [b"{}"], size=2, time=START, source="") for number in range(66_000)
+    ]
+    manifest = {"members": [{"path": row.path, "size": row.size, "sha256": row.sha256} for row in rows]}
+    writing.add("MANIFEST.json", [json.dumps(manifest).encode()], size=0, time=START, source="")
+    writing.finish()
+    assert large.size == size
+    said = run_restore(path, "--verify", seconds=600)
+    assert (said.code, said.out) == (0, "66001 files are as they were written\n"), said
+    os.unlink(path)
 
 
 def test_a_package_that_was_zipped_anew_is_as_good(packing: Packing, tmp_path: Path) -> None:
