@@ -14,6 +14,7 @@ import pytest
 from nbguard.archive import draft_header
 from nbguard.archive.maintenance import list_packs
 from nbguard.archive.packer import Packer
+from nbguard.archive.repository import VERIFIED
 from nbguard.errors import ArchiveTrouble, Busy, StorageTrouble
 from tests.archive.rig import Rig
 from tests.helpers import notebook_bytes
@@ -287,11 +288,11 @@ def test_two_packers_at_once_one_is_told_to_wait(tmp_path: Path) -> None:
     other = Packer(archive=rig.archive, spool=rig.spool, catalog=rig.catalog, folder=rig.folder)
     whole = rig.archive.note_verified
 
-    def note(tip: str) -> None:
+    def note(tip: str, verified: str = VERIFIED) -> None:
         with pytest.raises(Busy):
             other.pack()
         met.append(tip)
-        whole(tip)
+        whole(tip, verified)
 
     rig.archive.note_verified = note  # type: ignore[method-assign]
     rig.packer.pack()
