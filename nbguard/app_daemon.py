@@ -38,6 +38,7 @@ from nbguard.settings import Settings
 if TYPE_CHECKING:
     from nbguard.archive.catalog import Catalog
     from nbguard.cli.context import Context
+    from nbguard.history.kernels import LiveKernel
     from nbguard.history.process_table import Life
 
 _log = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Assembly:
             environment=os.environ,
             clock=self.clock,
             board=self.board,
+            kernels=self._kernels,
             lost=lambda kernel: self._lost.add(kernel.life),
         )
         self.linking = linking_of(
@@ -152,6 +154,7 @@ class Assembly:
         self.watcher.sweep_now()
         self.saves.drain(wait_seconds=15.0)
         self.recorder.drain()
+        self.linking.step()
         self.histories.catch_up()
         self.packer.pack()
         self.record_packer.pack()
@@ -171,6 +174,9 @@ class Assembly:
             self._woken.wait(_IDLE_SECONDS)
         else:
             self.recorder.step(_IDLE_SECONDS)
+
+    def _kernels(self) -> tuple[LiveKernel, ...]:
+        return self.linking.kernels()
 
     def read_histories(self) -> None:
         """Keep what was executed since the last look, then wait a little."""

@@ -10,7 +10,7 @@ from nbguard.clock import SystemClock
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from nbguard.archive.executed_library import ExecutedArchive
@@ -71,7 +71,7 @@ def record_packer_of(context: Context) -> RecordPacker:
 
 
 def output_store_of(context: Context) -> RecordedOutputs:
-    """Recorded outputs, one store for all that this process writes. Raises StorageTrouble."""
+    """Recorded outputs, one store for all that this process writes; who writes must make it, for reading makes nothing."""
     from nbguard.archive.outputs import KeepOutputs, RecordedOutputs
 
     places, settings = context.places, context.settings or Settings()
@@ -84,7 +84,6 @@ def output_store_of(context: Context) -> RecordedOutputs:
             policy=KeepOutputs(days=settings.retention.outputs_days, bytes=settings.retention.outputs_bytes),
             reserve=reserve_of(settings),
         )
-    store.make()
     return store
 
 
@@ -124,10 +123,11 @@ def histories_of(
     environment: Mapping[str, str],
     clock: Clock,
     board: ProblemBoard,
+    kernels: Callable[[], Sequence[LiveKernel]],
     lost: Callable[[LiveKernel], None],
 ) -> Histories:
-    """What watches this user's history databases; with NBGUARD_HOME only kernels whose HOME is ours. ``lost`` is told
-    of each kernel that stopped writing history. Raises StorageTrouble."""
+    """What watches this user's history databases, and those that ``kernels`` hold open. ``lost`` is told of each kernel
+    that stopped writing history. Raises StorageTrouble."""
     import sys
 
     from nbguard.archive.appending import check_room
@@ -135,7 +135,6 @@ def histories_of(
     from nbguard.history.copies import DatabaseCopies
     from nbguard.history.databases import ipython_folders
     from nbguard.history.histories import Histories
-    from nbguard.history.kernels import KernelFinder
     from nbguard.history.positions import Positions
     from nbguard.history.tail import Tail
     from nbguard.jupyter_servers import runtime_folder
@@ -153,9 +152,6 @@ def histories_of(
     spare = [os.path.join(places.emergency, "spool", "databases")] if places.emergency else []
     copies = DatabaseCopies([places.databases, *spare], clock=clock, check_room=room)
     copies.make()
-    finder = KernelFinder(
-        only_home=home if places.home else None, runtimes=[runtime_folder(environment, home, sys.platform)]
-    )
     tail = Tail(
         log=record_log_of(context),
         library=lambda: executed_library(context),
@@ -167,11 +163,11 @@ def histories_of(
         folders=ipython_folders(environment, home),
         tail=tail,
         copies=copies,
-        kernels=finder.look,
+        kernels=kernels,
         clock=clock,
         board=board,
         lost=lost,
-        runtimes=lambda: sorted(finder.runtimes),
+        runtimes=[runtime_folder(environment, home, sys.platform)],
     )
 
 

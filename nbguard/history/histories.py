@@ -24,7 +24,7 @@ from nbguard.history.tail import Source, Tail
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
-_SCAN_SECONDS = 60.0
+_SCAN_SECONDS = 30.0
 # A kernel opens its database about a second after its process began; what is wrong with it shows later.
 _SCANS_AFTER_NEWS_SECONDS = (2.0, 20.0)
 _SAVE_SECONDS = 60.0
@@ -49,8 +49,8 @@ class _Watched:
 class Histories:
     """One worker steps it; see :meth:`step`.
 
-    ``folders`` are IPython's own, ``kernels`` tells which IPythons live now (and what they hold open),
-    ``lost`` is called once for each kernel that is found to have lost its history.
+    ``folders`` are IPython's own, ``kernels`` tells which IPythons live now, ``lost`` is called once for each that is
+    found to have lost its history, and ``runtimes`` are folders that change when a kernel starts or ends.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Histories:
         clock: Clock,
         board: ProblemBoard,
         lost: Callable[[LiveKernel], None] = lambda kernel: None,
-        runtimes: Callable[[], Sequence[str]] = tuple,
+        runtimes: Sequence[str] = (),
     ) -> None:
         self._folders = list(folders)
         self.tail = tail
@@ -71,7 +71,7 @@ class Histories:
         self._kernels = kernels
         self._clock = clock
         self._board = board
-        self._runtimes = runtimes
+        self._runtimes = list(runtimes)
         self._watched: dict[str, _Watched] = {}
         self._held_open = HeldOpen(tail=tail, copies=copies, clock=clock, board=board)
         self._losing = Losing(clock=clock, board=board, lost=lost)
@@ -233,7 +233,7 @@ class Histories:
         self._scans_due += [now + after for after in _SCANS_AFTER_NEWS_SECONDS]
 
     def _look_for_kernels(self, now: float) -> None:
-        times = stamps_of(self._runtimes())
+        times = stamps_of(self._runtimes)
         if times != self._runtime_times:
             self._runtime_times = times
             self._scan_after_news()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from nbguard.clock import Clock
 from nbguard.errors import Busy, NbguardError
 from nbguard.history import process_table
-from nbguard.history.kernels import LiveKernel
+from nbguard.history.kernels import LiveKernel, is_history
 from nbguard.history.reading import reading
 from nbguard.history.silent import HeldFile, KernelSeen, Loss, losses
 from nbguard.problems import ProblemBoard
@@ -48,11 +48,12 @@ class Losing:
 
 
 def with_databases(kernel: LiveKernel) -> LiveKernel:
-    """A kernel with its database also where that was given a name of its own (hist_file)."""
-    if kernel.databases or kernel.keeps_nothing or not kernel.is_ipython:
-        return kernel
-    found = tuple(file for file in process_table.open_files(kernel.pid) if file.deleted or _is_history(file.path))
-    return replace(kernel, databases=found) if found else kernel
+    """A kernel with the databases that it holds open now, also where it gave them names of its own (hist_file)."""
+    files = process_table.open_files(kernel.pid)
+    found = [file for file in files if is_history(file.path)]
+    if not found and kernel.is_ipython and not kernel.keeps_nothing:
+        found = [file for file in files if file.deleted or _is_history(file.path)]
+    return replace(kernel, databases=tuple(found))
 
 
 def _is_history(path: str) -> bool:

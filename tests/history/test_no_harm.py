@@ -68,9 +68,7 @@ def test_a_kernel_under_load_loses_nothing_and_neither_do_we(
         _at_work(rig) as faults,
         watching_locks(rig.database, os.getpid()) as locks,
     ):
-        for number in range(executions):
-            running.client.execute(f"x = {number}")
-        running.run("the_last = 1")
+        running.run_many([*(f"x = {number}" for number in range(executions)), "the_last = 1"])
         poll(lambda: "the_last = 1" in rig.kept.sources() or faults, 60)
         began = time.monotonic()
         running.run("one_more = 1")
