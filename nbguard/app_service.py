@@ -20,7 +20,11 @@ class NoManager(NbguardError):
 
 
 def manager_of(context: Context) -> Manager:
-    """systemd's user manager. Raises NoManager with what to do instead."""
+    """systemd's user manager, or launchd on macOS. Raises NoManager with what to do instead."""
+    return _launchd(context) if sys.platform == "darwin" else _systemd(context)
+
+
+def _systemd(context: Context) -> Manager:
     import pwd
     import shutil
 
@@ -41,6 +45,25 @@ def manager_of(context: Context) -> Manager:
         template=template("systemd", "nbguard.service"),
         command=daemon_command(context),
         environment=carried_environment(os.environ, shutil.which("git")),
+    )
+
+
+def _launchd(context: Context) -> Manager:
+    import shutil
+    import time
+
+    from nbguard.service import launchd
+    from nbguard.service.manager import asking, carried_environment
+    from nbguard.service.templates import template
+
+    return launchd.LaunchdAgent(
+        asking(os.environ),
+        folder=os.path.join(os.path.expanduser("~"), "Library", "LaunchAgents"),
+        uid=os.getuid(),
+        template=template("launchd", launchd.TEMPLATE),
+        command=daemon_command(context),
+        environment=carried_environment(os.environ, shutil.which("git")),
+        wait=time.sleep,
     )
 
 
