@@ -47,6 +47,7 @@ class Sources:
 
     def all(self, wanted: Wanted) -> list[Source]:
         """Those that are asked first; kernels come after the databases, which tell them who they are."""
+        from nbguard.history.timeline import kernel_session
         from nbguard.rescue.executed import KeptSessions, Recorder
         from nbguard.rescue.files import Checkpoints, JupyterCheckpoints, PreSaves, TemporaryFiles
         from nbguard.rescue.git_repository import repositories_around
@@ -70,7 +71,7 @@ class Sources:
             Searching(surveyed),
             Kept(self._opened_library, self._drafts),
             KeptSessions(self._opened_executed, own.records),
-            Recorder(self._opened_executed, self._outputs, own.recorded),
+            Recorder(self._opened_executed, self._outputs, own.recorded, kernel_session),
             Checkpoints(surveyed, places, machine.temporary),
             PreSaves(surveyed),
             self._trashes(),
@@ -223,6 +224,7 @@ class Sources:
         from datetime import UTC, datetime
 
         from nbguard.history.asking import KernelSilent, ask_cells, ask_now
+        from nbguard.history.timeline import kernel_session
         from nbguard.rescue.kernels import KernelMemory
 
         paths = self._paths_of_kernels()
@@ -238,6 +240,7 @@ class Sources:
             database = kernel.database
             file = (database.device, database.inode) if database is not None else (0, 0)
             yield KernelMemory(
+                id=kernel_session(kernel.kernel or str(kernel.pid)),
                 kernel=kernel.kernel,
                 pid=kernel.pid,
                 path=paths.get(kernel.kernel) or kernel.path,

@@ -42,13 +42,14 @@ def write(request: Request, rescued: Rescued, *, check: bool) -> Written:
     stem = safe_name(os.path.basename(request.wanted.paths[0]).removesuffix(".ipynb"))
     notebook = output.write("", f"{stem}.rebuilt.ipynb", rebuilt.notebook)
     log = output.write("", f"{stem}.log.ipynb", rebuilt.log)
+    failing, said = _failing(rebuilt.notebook) if check else (None, ())
     return Written(
         places=places,
         notebook=notebook,
         log=log,
-        failing=_failing(rebuilt.notebook) if check else None,
+        failing=failing,
         lost=(*lost, *unread),
-        notes=rebuilt.notes,
+        notes=(*rebuilt.notes, *said),
     )
 
 
@@ -175,5 +176,12 @@ def _export(session: Session) -> tuple[bytes, bytes]:
     return script, chronological_log(list(session_cells(session, "recorder", None)), {}, now=now)
 
 
-def _failing(notebook: bytes) -> tuple[int, ...]:
-    raise NotImplementedError
+def _failing(notebook: bytes) -> tuple[tuple[tuple[int, str], ...] | None, tuple[str, ...]]:
+    """The cells that fail when the notebook is executed from the top; None and a note when that cannot be tried."""
+    from nbguard.recover.checking import CheckFailed
+    from nbguard.recover.checking import check as execute
+
+    try:
+        return tuple((each.number, each.why) for each in execute(notebook).failing), ()
+    except CheckFailed as error:
+        return None, (f"not executed: {error.message}",)

@@ -91,7 +91,11 @@ def _as_json(rescued: Rescued, written: Written | None) -> dict[str, object]:
         "rebuilt": {
             "notebook": written.notebook if written else None,
             "log": written.log if written else None,
-            **({"failing": list(written.failing)} if written and written.failing is not None else {}),
+            **(
+                {"failing": [{"cell": number, "why": why} for number, why in written.failing]}
+                if written and written.failing is not None
+                else {}
+            ),
         },
         "unavailable": [{"source": str(each.source), "reason": each.reason} for each in rescued.gathered.unavailable],
         "present": [path_fields(path) for path in rescued.present],

@@ -80,10 +80,9 @@ def _advise(name: str | None, found: Sequence[Finding], written: Written | None)
         if written.log:
             print_line(f"every executed cell, in order: {written.log}")
         if written.failing is not None:
-            cells = ", ".join(map(str, written.failing))
-            say(
-                f"executed from the top, these cells fail: {cells}" if cells else "executed from the top, no cell fails"
-            )
+            say(f"executed from the top, {len(written.failing) or 'none'} of its cells fail")
+            for number, why in written.failing:
+                say(f"  cell {number}: {why}")
         for note in written.notes:
             say(note)
     elif found:

@@ -8,7 +8,6 @@ from nbguard.model import Confidence
 from nbguard.rescue.findings import File, Finding, Session, SourceName
 
 _SURE = frozenset({Confidence.EXACT, Confidence.PROBABLE})
-_KEPT = frozenset({SourceName.ARCHIVE, SourceName.SPOOL})
 
 
 def best_of(files: Sequence[Finding]) -> Finding | None:
@@ -24,8 +23,7 @@ def merged_files(found: Sequence[Finding]) -> list[Finding]:
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in found:
         if isinstance(finding.content, File) and finding.confidence in _SURE and not finding.content.is_damaged:
-            source = "kept" if finding.source in _KEPT else str(finding.source)
-            kinds.setdefault((source, finding.note), []).append(finding)
+            kinds.setdefault((finding.source, finding.note), []).append(finding)
     best = [best_of(group) for group in kinds.values()]
     return [finding for finding in best if finding is not None]
 

@@ -47,11 +47,15 @@ class KeptSessions:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Runs that were recorded as they happened, with their outputs as long as these are kept."""
+    """Runs that were recorded as they happened, with their outputs as long as these are kept.
+
+    ``kernel_id`` is what people type for a kernel without a history session.
+    """
 
     library: Callable[[], ExecutedLibrary | None]
     outputs: Callable[[], OutputStore]
     place: str
+    kernel_id: Callable[[str], str]
 
     @property
     def name(self) -> SourceName:
@@ -74,7 +78,7 @@ class Recorder:
             lives.setdefault((run.kernel, run.generation, run.session, run.path), []).append(run)
         for (kernel, generation, session, path), group in lives.items():
             confidence = Confidence.UNKNOWN if path is None else fit(wanted, path)
-            identity = session_id(generation, session) if generation and session is not None else f"kernel-{kernel}"
+            identity = session_id(generation, session) if generation and session is not None else self.kernel_id(kernel)
             if wanted.session and identity.startswith(wanted.session):
                 confidence = Confidence.EXACT
             if confidence is None:

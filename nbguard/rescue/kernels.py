@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nbguard.model import Confidence
-from nbguard.rescue.findings import Finding, Look, SourceName, Unavailable, Wanted
+from nbguard.rescue.findings import Finding, Look, Session, SourceName, Unavailable, Wanted
 from nbguard.rescue.history import NamedSession, is_wanted, session_finding
 from nbguard.rescue.matching import fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelMemory:
-    """What one kernel answered. ``cells`` are (line, source as typed, text of its output); ``trouble`` says why there
-    are none. ``path`` is its notebook's, where that is known; ``generation`` and ``session`` too."""
+    """What one kernel answered; ``cells`` are (line, source as typed, text of its output).
 
+    ``id`` is what people type for it where it has no number in a database. ``trouble`` says why there are no cells.
+    ``path`` is its notebook's, where that is known; ``generation`` and ``session`` too.
+    """
+
+    id: str
     kernel: str
     pid: int
     path: str | None
@@ -62,12 +66,20 @@ class Kernels:
     def _finding(self, memory: KernelMemory, confidence: Confidence) -> Finding:
         from dataclasses import replace
 
-        generation = memory.generation or f"kernel-{memory.kernel or memory.pid}"
-        session = NamedSession(memory.session or 0, generation, memory.started_at, None)
+        session = NamedSession(memory.session or 0, memory.generation or memory.id, memory.started_at, None)
         place = f"process {memory.pid}" + (f", kernel {memory.kernel}" if memory.kernel else "")
         finding = session_finding(self.name, place, session, memory.cells, self.now())
-        note = "still running: leave it so"
-        return replace(finding, time=self.now(), notebook=memory.path, confidence=confidence, note=note)
+        assert isinstance(finding.content, Session)
+        identity = finding.id if memory.generation is not None and memory.session is not None else memory.id
+        return replace(
+            finding,
+            time=self.now(),
+            notebook=memory.path,
+            confidence=confidence,
+            content=replace(finding.content, id=identity),
+            id=identity,
+            note="still running: leave it so",
+        )
 
 
 def _confidence(wanted: Wanted, path: str | None) -> Confidence | None:

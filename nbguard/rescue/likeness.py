@@ -44,7 +44,8 @@ class Likeness:
         return path, Confidence.PROBABLE if is_alone else Confidence.AMBIGUOUS
 
     def _weight(self, line: str) -> float:
-        return math.log((len(self._notebooks) + 1) / (self._frequency[line] + 0.5)) + 1.0
+        """A line that stands nowhere says nothing of which notebook it was: it weighs no more than one that is rare."""
+        return math.log((len(self._notebooks) + 1) / (max(self._frequency[line], 1) + 0.5)) + 1.0
 
 
 def likeness(texts: Mapping[str, Sequence[str]]) -> Likeness:

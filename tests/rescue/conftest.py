@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import Answer, nbguard
+from nbguard.cli import main
+from tests.helpers import Answer
 
 
 @pytest.fixture
@@ -23,11 +26,19 @@ def work(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def rescue(work: Path) -> Callable[..., Answer]:
-    """`nbguard rescue --json …`, as typed in the folder of notebooks."""
+def rescue(work: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """`nbguard rescue --json …`, as typed in the folder of notebooks; in this process, there are many of them."""
+    monkeypatch.chdir(work)
 
     def ask(*arguments: str) -> Answer:
-        return nbguard("rescue", "--json", *arguments, cwd=work)
+        out, talk = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(talk):
+            try:
+                main.run(["rescue", "--json", *arguments])
+            except SystemExit as end:
+                assert isinstance(end.code, int)
+                return Answer(end.code, out.getvalue(), talk.getvalue())
+        raise AssertionError("the command line always exits")
 
     return ask
 

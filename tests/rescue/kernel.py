@@ -12,12 +12,12 @@ from jupyter_client.manager import KernelManager
 
 
 @contextmanager
-def running_kernel() -> Generator[BlockingKernelClient]:
+def running_kernel(*arguments: str) -> Generator[BlockingKernelClient]:
     """A client of a kernel that runs until the end; its connection file lies in the runtime folder."""
     runtime = os.environ["JUPYTER_RUNTIME_DIR"]
     os.makedirs(runtime, mode=0o700, exist_ok=True)
     manager = KernelManager(connection_file=os.path.join(runtime, f"kernel-{uuid4()}.json"))
-    manager.start_kernel(stderr=-3)
+    manager.start_kernel(extra_arguments=list(arguments), stderr=-3)
     client = manager.client()
     assert isinstance(client, BlockingKernelClient)
     client.start_channels()
