@@ -17,6 +17,7 @@ class Policy:
     alike_ran: float = 0.90
     just_added: float = 0.93
     added: float = 0.97
+    failed: float = 0.60
     here: float = 0.12
     near: float = 0.03
     short_chars: int = 15
@@ -95,7 +96,6 @@ class _Document:
         self._index = TokenIndex()
         self._known: dict[int, Slot] = {}
         self._current: dict[str, list[Slot]] = defaultdict(list)
-        self._earlier: dict[str, list[Slot]] = defaultdict(list)
         self._last_run = {execution.text: number for number, execution in enumerate(executed)}
         self._by_id = {cell.cell_id: slot for cell, slot in zip(base, self.slots, strict=True) if cell.cell_id}
         for slot in self.slots:
@@ -108,7 +108,7 @@ class _Document:
         text = execution.text
         if not text:
             return
-        slot = self._same(number)
+        slot = self._named(execution, number) or self._same(number)
         if slot is None:
             slot = self._tried(number)
             if slot is not None:
@@ -120,9 +120,20 @@ class _Document:
         if slot is None:
             slot = self._insert(Slot(base=None, steps=[Step(text, number)]), self._place(number))
         slot.runs.append(number)
+        if execution.cell_id is not None:
+            self._by_id.setdefault(execution.cell_id, slot)
         self._pointer = slot.at
         self._front = max(self._front, slot.at) if self._session == execution.session else slot.at
         self._session = execution.session
+
+    def _named(self, execution: Execution, number: int) -> Slot | None:
+        """The cell that has the id which the front end gave, if it gave one; it has this text from now on."""
+        slot = self._by_id.get(execution.cell_id) if execution.cell_id is not None else None
+        if slot is None or not slot.is_code:
+            return None
+        if slot.text != execution.text:
+            self._replace(slot, Step(execution.text, number))
+        return slot
 
     def _same(self, number: int) -> Slot | None:
         """The cell that has this very text, the nearest one from here on.
@@ -207,6 +218,8 @@ class _Document:
         is_here = slot.at in (self._pointer, self._pointer + 1)
         following = self._text_of(number + 1)
         is_followed = following is not None and any(other.text == following for other in self._after(slot, 1))
+        if slot.runs and self._executed[slot.runs[-1]].failed and slot.at == self._pointer:
+            return self._policy.failed  # who sees an error mends that cell
         return self._policy.just_added if is_here or is_followed else self._policy.added
 
     def _may_go(self, slot: Slot, number: int) -> bool:
@@ -229,12 +242,15 @@ class _Document:
     def _place(self, number: int) -> int:
         """Where an added cell goes: after the one that ran before it, if what runs next follows there.
 
-        After a look back at earlier cells, people add at the place that they had reached before.
+        After a look back at earlier cells, people add at the place that they had reached before. What ran first of
+        all stands before what ran next, or at the end.
         """
         here = self._pointer + 1
-        if self._front < here:
+        if here > 0 and self._front < here:
             return here
         following = self._next_known(number)
+        if here == 0:
+            return following.at if following is not None else len(self.slots)
         if following is not None and following.at >= here:
             return here if following.at <= here + 1 else min(self._front + 1, following.at)
         return here if self._has_base else self._front + 1
@@ -276,7 +292,6 @@ class _Document:
 
     def _replace(self, slot: Slot, step: Step) -> None:
         self._release(slot)
-        self._earlier[slot.text].append(slot)
         slot.steps.append(step)
         self._hold(slot)
 

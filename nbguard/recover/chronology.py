@@ -7,7 +7,7 @@ from datetime import datetime
 
 from nbguard.recover.found import FoundCell
 from nbguard.recover.notebook_text import code_cell, markdown_cell, notebook_text
-from nbguard.recover.outputs import shown_outputs
+from nbguard.recover.outputs import shown_outputs, sound_count
 from nbguard.recover.sound_cells import Json, fresh_id
 
 _PREFACE = (
@@ -49,5 +49,5 @@ def _cell(cell: FoundCell, identity: str) -> Json:
     if cell.failed:
         about["failed"] = True
     return code_cell(
-        identity, cell.source, count=cell.line, outputs=shown_outputs(cell) or [], metadata={"nbguard": about}
+        identity, cell.source, count=sound_count(cell), outputs=shown_outputs(cell) or [], metadata={"nbguard": about}
     )

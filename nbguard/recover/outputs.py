@@ -15,8 +15,13 @@ def shown_outputs(cell: FoundCell) -> list[Json] | None:
     return [
         {
             "data": {"text/plain": in_lines(cell.output_text)},
-            "execution_count": cell.line if cell.line is None or cell.line >= 0 else None,
+            "execution_count": sound_count(cell),
             "metadata": {},
             "output_type": "execute_result",
         }
     ]
+
+
+def sound_count(cell: FoundCell) -> int | None:
+    """Its execution count, if that is one."""
+    return cell.line if cell.line is not None and cell.line >= 0 else None

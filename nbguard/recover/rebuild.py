@@ -65,7 +65,7 @@ def rebuild(
     earlier = not_in_it(united, [cell for cell in executed if _is_before(cell, base_at)], since)
     runs = [Execution(normal(cell.source), cell.group, cell.failed, cell.cell_id) for cell in since]
     slots = guarded(align([_text(cell) for cell in united.cells], runs, policy or Policy()))
-    apart = scratch(slots, runs, has_base=bool(united.cells))
+    apart = scratch(slots, runs, has_base=any(cell.kind == "code" for cell in united.cells))
     composed = compose(united, since, slots, apart, earlier, base_origin=base_origin)
     ours: Json = {"v": 1, "what": "rebuilt notebook", "made_at": now.isoformat(), "base": base_origin if base else None}
     return Rebuilt(

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nbguard.recover.alignment import Slot, Step
+from nbguard.recover.bindings import names_of
 from nbguard.recover.found import FoundCell
 from nbguard.recover.notebook_text import code_cell, markdown_cell, notebook_text
-from nbguard.recover.outputs import shown_outputs
+from nbguard.recover.outputs import shown_outputs, sound_count
 from nbguard.recover.sound_cells import Json, fresh_id, normal
 from nbguard.recover.union import Held, United
 
@@ -62,7 +63,7 @@ def compose(
 
     Every cell keeps the id it has in the base; new ones get their own.
     """
-    writer = _Writer(united.cells, executed, base_origin)
+    writer = _Writer(united.cells, executed, base_origin, _newly_bound(slots))
     apart = {id(slot) for slot in scratch}
     written = [writer.cell(slot) for slot in slots if id(slot) not in apart]
     if united.older:
@@ -78,8 +79,11 @@ def compose(
 
 
 class _Writer:
-    def __init__(self, held: Sequence[Held], executed: Sequence[FoundCell], base_origin: str) -> None:
+    def __init__(
+        self, held: Sequence[Held], executed: Sequence[FoundCell], base_origin: str, newly_bound: frozenset[str]
+    ) -> None:
         self._held = held
+        self._newly_bound = newly_bound
         self._executed = executed
         self._base_origin = base_origin
         self._taken = {str(held.cell["id"]) for held in held if "id" in held.cell and held.origin == base_origin}
@@ -112,7 +116,9 @@ class _Writer:
     def ran_earlier(self, found: FoundCell) -> tuple[Json, str]:
         """A cell that ran before the last version was saved."""
         identity = fresh_id(f"{found.origin}\0{found.line}\0{found.source}", self._taken)
-        cell = code_cell(identity, found.source, count=_count(found), outputs=shown_outputs(found) or [], metadata={})
+        cell = code_cell(
+            identity, found.source, count=sound_count(found), outputs=shown_outputs(found) or [], metadata={}
+        )
         return _noted(cell, {"from": found.origin, "state": "earlier"}), "earlier"
 
     def _kept(self, slot: Slot, held: Held) -> tuple[str, Json, Json]:
@@ -127,12 +133,13 @@ class _Writer:
         if recorded is not None:
             number, outputs = recorded
             about["outputs"] = {"from": self._executed[number].origin}
-            cell = {**cell, "execution_count": _count(self._executed[number]), "outputs": outputs}
+            cell = {**cell, "execution_count": sound_count(self._executed[number]), "outputs": outputs}
         elif changed:
             about["outputs"] = {"from": None, "dropped": bool(cell["outputs"])}
             cell = {**cell, "execution_count": None, "outputs": []}
         elif cell["outputs"]:
-            about["outputs"] = {"from": held.origin, "stale": bool(slot.runs)}
+            is_stale = bool(slot.runs) or not self._newly_bound.isdisjoint(names_of(slot.text).used)
+            about["outputs"] = {"from": held.origin, "stale": is_stale}
         if changed and run is not None:
             return "edited", {**cell, "source": self._executed[run].source}, about
         return state, cell, {**about, "from": held.origin}
@@ -156,7 +163,7 @@ class _Writer:
         return code_cell(
             fresh_id(f"{found.origin}\0{found.line}\0{found.source}", self._taken),
             found.source,
-            count=_count(self._executed[slot.runs[-1]]) if slot.runs else None,
+            count=sound_count(self._executed[slot.runs[-1]]) if slot.runs else None,
             outputs=recorded[1] if recorded else [],
             metadata={},
         )
@@ -188,6 +195,12 @@ class _Writer:
         return self._held[slot.base].origin if slot.base is not None else self._base_origin
 
 
+def _newly_bound(slots: Sequence[Slot]) -> frozenset[str]:
+    """Names that cells bind whose text is not the base's: what was shown before of them is not sure any more."""
+    changed = [slot for slot in slots if slot.is_code and slot.steps[-1].run is not None]
+    return frozenset(name for slot in changed for name in names_of(slot.text).bound)
+
+
 def _noted(cell: Json, about: Json) -> Json:
     metadata = cell["metadata"]
     return {**cell, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "nbguard": about}}
@@ -204,7 +217,3 @@ def _texts(texts: Iterable[tuple[str, str]], seen: set[str]) -> list[Json]:
         room -= len(text)
         kept.append({"source": text, "from": origin})
     return kept
-
-
-def _count(found: FoundCell) -> int | None:
-    return found.line if found.line is not None and found.line >= 0 else None
