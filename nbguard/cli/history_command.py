@@ -220,7 +220,7 @@ def _lines(rows: list[Executed]) -> Iterator[str]:
             before = here
         notes = [("by " if row.time_is is TimeIs.LATEST else "") + local(row.at, LOCAL)]
         if row.run is not None:
-            notes += [row.run.status] if row.run.status != "ok" else []
+            notes += [note for note in (row.run.status, row.run.note) if note not in ("ok", "")]
             notes += (
                 [f"{row.run.outputs} recorded output{'' if row.run.outputs == 1 else 's'}"] if row.run.outputs else []
             )

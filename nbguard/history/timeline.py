@@ -96,7 +96,7 @@ def put_together(
         elif _is_fuller(run, found[at].run):
             found[at] = replace(found[at], run=run, kernel=run.kernel, at=run.started_at, time_is=TimeIs.RAN)
     attribute = attribution(links)
-    named = [replace(one, notebook=attribute(one)) for one in found]
+    named = [replace(one, notebook=attribute(one)) for one in _in_order_of_lines(found)]
     return sorted(named, key=lambda one: (one.at, one.session, -1 if one.line is None else one.line, one.source))
 
 
@@ -150,6 +150,20 @@ def choose(links: Sequence[Link], at: datetime) -> Attribution:
         newest = max(links, key=lambda link: link.seen_at)
         return Attribution(evidence=newest.evidence, frontend=newest.frontend, link=newest)
     return UNKNOWN
+
+
+def _in_order_of_lines(rows: Sequence[Executed]) -> list[Executed]:
+    """Times that agree with the lines of each session: a line ran no later than those after it."""
+    found: list[Executed] = []
+    earliest: dict[str, datetime] = {}
+    for row in sorted(rows, key=lambda one: (one.line is None, -(one.line or 0), -one.at.timestamp())):
+        bound = earliest.get(row.session, row.at)
+        if row.line is not None and row.time_is is not TimeIs.RAN and bound < row.at:
+            row = replace(row, at=bound, time_is=TimeIs.LATEST)  # noqa: PLW2901 - the same row, its time better known
+        if row.line is not None:
+            earliest[row.session] = min(bound, row.at)
+        found.append(row)
+    return found
 
 
 def identified(ids: Iterable[str], prefix: str) -> list[str]:

@@ -136,6 +136,17 @@ def test_the_time_is_when_it_ran_else_when_it_was_seen_else_the_end_of_its_sessi
     ]
 
 
+def test_a_line_ran_no_later_than_the_lines_after_it_and_the_other_session_is_not_asked() -> None:
+    cells = [cell(1, "a", seen=3), cell(2, "b", seen=3), cell(3, "c", seen=4), cell(1, "z", seen=3.5, session=2)]
+    found = together(cells, [run("r", 2, "b", started=1, session=1)], [])
+    assert [(one.source, one.at, one.time_is) for one in found] == [
+        ("a", at(1), TimeIs.LATEST),
+        ("b", at(1), TimeIs.RAN),
+        ("z", at(3.5), TimeIs.SEEN),
+        ("c", at(4), TimeIs.SEEN),
+    ]
+
+
 @pytest.mark.parametrize(
     ("links", "path", "confidence", "candidates"),
     [
