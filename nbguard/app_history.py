@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.app import archive_of, reserve_of
 from nbguard.clock import SystemClock
+from nbguard.errors import StorageTrouble
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def record_packer_of(context: Context) -> RecordPacker:
 
 
 def output_store_of(context: Context) -> RecordedOutputs:
-    """Recorded outputs, one store for all that this process writes; who writes must make it, for reading makes nothing."""
+    """Recorded outputs, one store for all that this process writes; nothing is made where nothing was ever kept."""
     from nbguard.archive.outputs import KeepOutputs, RecordedOutputs
 
     places, settings = context.places, context.settings or Settings()
@@ -84,6 +85,11 @@ def output_store_of(context: Context) -> RecordedOutputs:
             policy=KeepOutputs(days=settings.retention.outputs_days, bytes=settings.retention.outputs_bytes),
             reserve=reserve_of(settings),
         )
+    if os.path.isdir(places.spool):
+        try:
+            store.make()
+        except StorageTrouble:
+            pass  # a reader on a disk that takes nothing; who puts something there hears of it
     return store
 
 
