@@ -21,11 +21,15 @@ class Outbox:
         self.waiting_bytes = 0
 
     def put(self, tap: int, packet: bytes, *, is_vital: bool) -> bool:
-        """Queue a packet of one tap; False when there was no room, which is told as soon as there is some."""
+        """Queue a packet of one tap; False when there was no room.
+
+        That is told before the tap's next packet, so that it is known before a run's end is.
+        """
         if self.waiting_bytes + len(packet) > (self._last_room if is_vital else self._room):
             messages, size = self._lost.get(tap, (0, 0))
             self._lost[tap] = (messages + 1, size + len(packet))
             return False
+        self._tell_lost(tap)
         self._add(packet)
         return True
 
@@ -37,9 +41,8 @@ class Outbox:
     def next(self) -> memoryview | None:
         """What is to be written now; None when there is nothing."""
         if self._lost and self.waiting_bytes < self._room // 2:
-            for tap, (messages, size) in self._lost.items():
-                self._add(pack(Kind.LOST, number(tap), number(messages), number(size)))
-            self._lost.clear()
+            for tap in list(self._lost):
+                self._tell_lost(tap)
         return self._queue[0] if self._queue else None
 
     def wrote(self, count: int) -> None:
@@ -48,6 +51,10 @@ class Outbox:
         rest = self._queue.popleft()[count:]
         if rest:
             self._queue.appendleft(rest)
+
+    def _tell_lost(self, tap: int) -> None:
+        if (lost := self._lost.pop(tap, None)) is not None:
+            self._add(pack(Kind.LOST, number(tap), number(lost[0]), number(lost[1])))
 
     def _add(self, packet: bytes) -> None:
         self._queue.append(memoryview(packet))

@@ -28,6 +28,7 @@ _BACKLOG_BYTES = 64_000_000
 _SHORT_LIFE_SECONDS = 60.0
 _KEEPING = "recorded runs"
 _CAME_BACK = "the connection to the kernel was lost for a while"
+_FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 60.0
 # JSON may write a character as six (\u0007), and text that is all of those is hardly an output anybody misses.
 _JSON_ROOM_BYTES = 64_000
@@ -65,7 +66,7 @@ class FlightRecorder:
         self._backlog: dict[str, Recorded] = {}
         self._next_look = self._next_keep = self._next_start = clock.monotonic()
         self._started_at = 0.0
-        self._pause_seconds = 1.0
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._told_until = 0.0
         self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.restarts = 0
@@ -196,12 +197,10 @@ class FlightRecorder:
         """The receiver is gone: say so, and start another, sooner or later."""
         now = self._clock.monotonic()
         self.restarts += 1
-        self._pause_seconds = (
-            1.0
-            if now - self._started_at > _SHORT_LIFE_SECONDS
-            else min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
-        )
+        if now - self._started_at > _SHORT_LIFE_SECONDS:
+            self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._next_start = now + self._pause_seconds
+        self._pause_seconds = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
         self._next_look = min(self._next_look, self._next_start)
         _log.warning("the receiver is gone: %s", reason)
         note = f"some messages were missed: the receiver had to be started again ({reason})"

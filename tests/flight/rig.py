@@ -17,6 +17,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from nbguard.clock import SystemClock
+from nbguard.errors import StorageTrouble
 from nbguard.flight.caps import Caps
 from nbguard.flight.kernels import KernelToRecord
 from nbguard.flight.recorder import FlightRecorder
@@ -31,8 +32,11 @@ class Kept:
     runs: dict[str, Run] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     appended: int = 0
+    is_full: bool = False
 
     def append(self, records: Sequence[Record]) -> None:
+        if self.is_full:
+            raise StorageTrouble("no room for records", code="no-space")
         for record in records:
             assert isinstance(record, Run)
             self.runs[record.id] = record
