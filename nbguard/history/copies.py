@@ -131,7 +131,7 @@ def put_in_order(path: str) -> bool:
 
 
 class DatabaseCopies:
-    """The copies in the first of ``folders`` that takes them, some of each generation. For one thread at a time.
+    """The copies in the first of ``folders`` that takes them, some of each generation. From any thread.
 
     ``check_room`` is told a folder and how many bytes are to come; it raises StorageTrouble, Refused or OSError.
     """

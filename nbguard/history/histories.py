@@ -254,15 +254,15 @@ class Histories:
     def copy_due(self) -> None:
         """Copy every database that changed since its last copy, a day or more ago. For a thread of its own."""
         for watched in list(self._watched.values()):
-            generation = self.tail.newest_generation(watched.file) if watched.file is not None else None
-            state = watched.state
-            if generation is None or state is None:
-                continue
-            if self._copies.is_due(generation, max(state.mtime_ns, state.wal_mtime_ns)):
-                try:
-                    self._copies.take(parts_of(watched.path), generation)
-                except (Busy, KeyError):
+            try:
+                state = state_of(watched.path)
+                generation = self.tail.newest_generation(state.file) if state is not None else None
+                if state is None or generation is None:
                     continue
+                if self._copies.is_due(generation, max(state.mtime_ns, state.wal_mtime_ns)):
+                    self._copies.take(parts_of(watched.path), generation)
+            except (Busy, Unreadable, KeyError):
+                continue  # looked at again in a minute
 
     def _now_ns(self) -> int:
         return int(self._clock.now().timestamp() * 1e9)

@@ -13,7 +13,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -193,7 +193,12 @@ class OpenDatabase:
             f"SELECT rowid, session, line, source_raw, source, {output} FROM history AS h"
             " WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT ?"
         )
-        return self._chunk(statement, (after, up_to, MOST_ROWS), after)
+
+        def read(beyond: int) -> Chunk:
+            return self._chunk(statement, (beyond, up_to, MOST_ROWS), beyond)
+
+        chunk = _unless_damaged(read, after)
+        return self._beyond(max(after, 0), min(up_to, self.top()), read) if chunk is None else chunk
 
     def rows_with_outputs(self, after: int) -> tuple[Chunk, int]:
         """Some cells whose outputs have a higher rowid in ``output_history``; and the highest of these."""
@@ -223,13 +228,35 @@ class OpenDatabase:
             is_all = False
             if not rows and after is not None:
                 rows = [self._huge(after)]
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT or not rows:
+        except sqlite3.DatabaseError as error:
+            if not rows or error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_CORRUPT):
                 raise
             is_all = False
         finally:
             cursor.close()
         return Chunk(tuple(rows), is_all)
+
+    def _beyond(self, damaged: int, up_to: int, read: Callable[[int], Chunk]) -> Chunk:
+        """The rows that follow a damaged page, found by looking further and further, and then back.
+
+        Raises sqlite's error where nothing can be read up to ``up_to``.
+        """
+        step, chunk = 1, None
+        bad = good = damaged
+        while chunk is None:
+            bad, good = good, min(damaged + step, up_to)
+            chunk = _unless_damaged(read, good)
+            if chunk is None and good >= up_to:
+                return read(good)
+            step *= 2
+        while good - bad > 1:
+            middle = (good + bad) // 2
+            found = _unless_damaged(read, middle)
+            if found is None:
+                bad = middle
+            else:
+                good, chunk = middle, found
+        return chunk
 
     def _huge(self, after: int) -> HistoryRow:
         """The next row, its text in slices, each under a lock of its own."""
@@ -328,6 +355,15 @@ def _meaning(error: sqlite3.Error, path: str) -> NbguardError | FileNotFoundErro
             return FileNotFoundError(path)
         return NeedsCopy(f"{path} cannot be opened where it lies: {error}", hint="a copy is read")
     return Unreadable(f"{path}: {error}", hint=DAMAGED_HINT)
+
+
+def _unless_damaged(read: Callable[[int], Chunk], after: int) -> Chunk | None:
+    try:
+        return read(after)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        return None
 
 
 def _session_rows(rows: Iterable[Sequence[object]]) -> list[SessionRow]:

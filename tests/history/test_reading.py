@@ -257,6 +257,23 @@ def test_a_chunk_ends_after_a_moment_and_the_lock_with_it(path: Path, monkeypatc
         assert len(database.rows(-1, _EVERYTHING).rows) < 100
 
 
+def test_rows_around_damaged_pages_are_read(home: Path, tmp_path: Path) -> None:
+    rig = Rig(home, tmp_path, only_kernels=False)
+    sources = [f"x = {number:04d}  # {'y' * 300}" for number in range(2000)]
+    make_database(rig.database, [(1, MONDAY, sources)])
+    data = bytearray(rig.database.read_bytes())
+    pages = {data.find(f"x = {number:04d}".encode()) // 4096 for number in (100, 900, 901, 1500)}
+    for page in pages:
+        data[page * 4096 : (page + 1) * 4096] = b"\xff" * 4096
+    rig.database.write_bytes(data)
+    with closing(sqlite3.connect(rig.database)) as connection, pytest.raises(sqlite3.DatabaseError):
+        connection.execute("SELECT source_raw FROM history ORDER BY rowid").fetchall()
+    rig.until_kept(sources[0], sources[-1])
+    kept = rig.kept.sources()
+    assert len(kept) == len(set(kept)) >= len(sources) - 8 * len(pages), "eight rows are on a page"
+    assert set(kept) <= set(sources)
+
+
 def test_a_fifo_put_in_place_of_a_database_stops_nothing(home: Path, tmp_path: Path) -> None:
     rig = Rig(home, tmp_path, only_kernels=False)
     make_database(rig.database, [(1, MONDAY, ["a"])])
