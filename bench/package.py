@@ -17,7 +17,7 @@ from bench.sources import Sources
 from bench.workload import many_notebooks
 
 _NOTEBOOKS, _SAVES = 100, 10
-_SMALL_SAVES = 200
+_SMALL_SAVES = 100
 _LOOK_EVERY_SECONDS = 0.02
 
 # The command itself, and at its end what it took at most: VmHWM, which begins anew with the program.
