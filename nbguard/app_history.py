@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nbguard.history.linking import GenerationOf, Linking
     from nbguard.history.links import Chain
     from nbguard.history.process_table import Life
-    from nbguard.model import Link, Version
+    from nbguard.model import HistorySession, Link, Version
     from nbguard.ports import ExecutedLibrary, Library, Progress
     from nbguard.problems import ProblemBoard
 
@@ -234,3 +234,44 @@ def renames_of(context: Context) -> Chain:
         return chain_of(path, at, logs, is_there=os.path.lexists(path))
 
     return chain
+
+
+def guessing_of(library: Library, *, now: datetime) -> Callable[[HistorySession, Sequence[str]], list[Link]]:
+    """Which notebook a dead session may belong to, by its sources: compared with the newest version of every notebook.
+
+    Every notebook is read when the first session is asked about: seconds for a thousand. Never EXACT.
+    """
+    from nbguard.history.content import Notebooks, guessed_links, lines_of
+
+    known: list[tuple[Notebooks, dict[str, str]]] = []
+
+    def guess(session: HistorySession, sources: Sequence[str]) -> list[Link]:
+        if not known:
+            versions = [
+                _newest_good(library, one.notebook) for gone in (False, True) for one in library.entries(deleted=gone)
+            ]
+            found = {one.notebook: one for one in versions if one is not None}
+            lines = {name: lines_of(_code_of(library, one)) for name, one in found.items()}
+            known.append((Notebooks(lines), {name: one.path for name, one in found.items()}))
+        notebooks, paths = known[0]
+        return guessed_links(session, notebooks.guess(sources), paths, now)
+
+    return guess
+
+
+def _newest_good(library: Library, notebook: str) -> Version | None:
+    from nbguard.model import Status
+
+    return next((one for one in library.log(notebook) if one.status is Status.OK), None)
+
+
+def _code_of(library: Library, version: Version) -> list[str]:
+    """The sources of a version's code cells; none when its bytes cannot be read."""
+    from nbguard.errors import ArchiveTrouble
+    from nbguard.recover.cells import read_cells
+
+    try:
+        cells = read_cells(library.read(version))
+    except ArchiveTrouble:
+        return []
+    return [cell.source for cell in cells.cells if cell.kind == "code"] if cells is not None else []
