@@ -50,13 +50,13 @@ class Kept:
 
     records: list[Record] = field(default_factory=list)
     refuses: bool = False
-    appends: int = 0
+    seen: set[str] = field(default_factory=set)
 
     def append(self, records: Sequence[Record]) -> None:
         if self.refuses:
             raise StorageTrouble("the disk is full", hint="free some", code="no-space")
         self.records += records
-        self.appends += 1
+        self.seen |= {record.source for record in records if isinstance(record, ExecutedCell)}
 
     def generations(self) -> list[Generation]:
         return list({record.id: record for record in self.records if isinstance(record, Generation)}.values())
@@ -160,7 +160,7 @@ class Rig:
         poll(is_so, seconds)
 
     def until_kept(self, *sources: str, seconds: float = 10.0) -> None:
-        self.until(lambda: set(sources) <= set(self.kept.sources()), seconds)
+        self.until(lambda: set(sources) <= self.kept.seen, seconds)
 
     def codes(self) -> list[str]:
         return [problem.code for problem in self.board.all()]

@@ -69,12 +69,12 @@ def test_a_kernel_under_load_loses_nothing_and_neither_do_we(
         watching_locks(rig.database, os.getpid()) as locks,
     ):
         running.run_many([*(f"x = {number}" for number in range(executions)), "the_last = 1"])
-        poll(lambda: "the_last = 1" in rig.kept.sources() or faults, 60)
+        poll(lambda: "the_last = 1" in rig.kept.seen or faults, 60)
         began = time.monotonic()
         running.run("one_more = 1")
-        poll(lambda: "one_more = 1" in rig.kept.sources() or faults, 10, every=0.005)
+        poll(lambda: "one_more = 1" in rig.kept.seen or faults, 10, every=0.005)
         took = time.monotonic() - began
-        poll(lambda: len(rig.kept.sources()) == rows_before + executions + 2 or faults, 600)
+        poll(lambda: len(rig.kept.seen) == rows_before + executions + 2 or faults, 600, every=0.1)
         poll(lambda: rig.copies or faults, 60)
     assert faults == []
     expected = [f"x = {number}" for number in range(executions)] + ["the_last = 1", "one_more = 1"]
