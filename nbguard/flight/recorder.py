@@ -21,7 +21,7 @@ from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
 
-_TRY_AGAIN_SECONDS = 5.0
+_TRY_AGAIN_AFTER = 5.0
 _LOOK_EVERY_SECONDS = 2.0
 _TOLD_SECONDS = 3600.0
 _BACKLOG_BYTES = 64_000_000
@@ -279,7 +279,7 @@ class FlightRecorder:
             self._keep()
         except StorageTrouble as trouble:  # listening goes on: only memory stands between a kernel and its loss
             self._board.note_error(trouble, subject=_KEEPING)
-            self._next_keep = self._clock.monotonic() + _TRY_AGAIN_SECONDS
+            self._next_keep = self._clock.monotonic() + _TRY_AGAIN_AFTER * self._keep_every_seconds
         else:
             self._board.clear(_KEEPING)
             self._next_keep = self._clock.monotonic() + self._keep_every_seconds
