@@ -6,9 +6,9 @@ from collections import deque
 
 from nbguard.flight.wire import Kind, number, pack
 
-ROOM_BYTES = 8_000_000
+ROOM_BYTES = 16_000_000
 # Code, errors and the ends of runs still fit when outputs no longer do.
-LAST_ROOM_BYTES = 12_000_000
+LAST_ROOM_BYTES = 20_000_000
 
 
 class Outbox:
