@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nbguard.clock import Clock
 from nbguard.errors import Busy, ChangedMeanwhile, StorageTrouble
@@ -17,6 +17,8 @@ from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 5.0
+# Which descriptors lead to the parts; listing them costs more than looking at them.
+_LIST_SECONDS = 10.0
 POLL_SECONDS = 0.5
 BUSY_SECONDS = 0.1
 
@@ -28,6 +30,8 @@ class _Orphan:
     pid: int
     file: FileIdentity
     path: str
+    parts: dict[str, str] = field(default_factory=dict)
+    listed_at: float = float("-inf")
     stamps: tuple[tuple[int, ...], ...] = ()
     kept: str | None = None
     due: float = float("-inf")
@@ -71,17 +75,22 @@ class HeldOpen:
         if now < orphan.due:
             return POLL_SECONDS
         orphan.due = now + POLL_SECONDS / 2
-        parts = parts_held_by(orphan.pid, orphan.file.device, orphan.file.inode)
+        if now >= orphan.listed_at + _LIST_SECONDS or not orphan.parts:
+            orphan.parts = parts_held_by(orphan.pid, orphan.file.device, orphan.file.inode)
+            orphan.listed_at = now
+        parts = orphan.parts
         if not parts:
             return POLL_SECONDS  # the kernel ended: the next scan forgets it
         try:
             stamps = stamps_of(parts)
+            if stamps[0][:2] != (orphan.file.device, orphan.file.inode):
+                raise FileNotFoundError(orphan.path)  # the number of the descriptor leads elsewhere now
             if stamps != orphan.stamps:
                 orphan.kept = self._copies.take(parts, self._tail.newest_generation(orphan.file) or UNKNOWN)
                 orphan.stamps, orphan.is_behind = stamps, True
                 self._board.clear(orphan.path)
         except (Busy, OSError):
-            orphan.due = now
+            orphan.parts = {}
             return BUSY_SECONDS
         except StorageTrouble as trouble:
             self._board.note_error(trouble, subject=orphan.path)

@@ -30,6 +30,7 @@ _SCANS_AFTER_NEWS_SECONDS = (2.0, 20.0)
 _SAVE_SECONDS = 60.0
 _STAND_IN_SECONDS = 2.0
 _WORK_SECONDS = 1.0
+_LONGEST_BUSY_SECONDS = 2.0
 _COPY_WORK_SECONDS = 5.0
 
 
@@ -41,6 +42,8 @@ class _Watched:
     state: DatabaseState | None = None
     file: FileIdentity | None = None
     is_behind: bool = False
+    busy: int = 0
+    due: float = float("-inf")
     told: str = ""
     is_owed_a_copy: bool = False
     copy_read_at: float = float("-inf")
@@ -140,6 +143,8 @@ class Histories:
 
     def _look(self, watched: _Watched, now: float) -> float:
         """Read one database if it changed; seconds after which to look again."""
+        if now < watched.due:
+            return watched.due - now
         try:
             state = state_of(watched.path)
         except Unreadable as error:
@@ -152,15 +157,16 @@ class Histories:
         source = Source(path=watched.path, file=state.file, name=watched.path)
         try:
             watched.is_behind = self._read(watched, source, now)
-        except (Busy, ChangedMeanwhile):
-            return BUSY_SECONDS
-        except FileNotFoundError:
-            return BUSY_SECONDS
+        except (Busy, ChangedMeanwhile, FileNotFoundError):
+            wait = min(BUSY_SECONDS * (1 << watched.busy), _LONGEST_BUSY_SECONDS)
+            watched.busy, watched.due = min(watched.busy + 1, 8), now + wait
+            return wait
         except Unreadable as error:
             self._tell(watched, error)
             watched.state = state
             return POLL_SECONDS
         self._tell(watched, None)
+        watched.busy = 0
         watched.state = state if state.is_settled(self._now_ns()) else None
         return 0.0 if watched.is_behind else POLL_SECONDS
 

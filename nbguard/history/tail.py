@@ -207,8 +207,8 @@ class Tail:
             try:
                 library = self._kept_library()
                 generations, sessions = library.generations(), library.sessions()
-            except NbguardError as error:
-                _log.warning("what is kept cannot be read, so all is kept again: %s", error.message)
+            except (NbguardError, OSError) as error:
+                _log.warning("what is kept cannot be read, so all is kept again: %s", error)
                 generations, sessions = [], []
             self._lives = Lives(generations, sessions)
             self._sessions = {(one.generation, one.session): one for one in sessions}
@@ -222,8 +222,8 @@ class Tail:
                 del self._compared[next(iter(self._compared))]
             try:
                 cells = self._kept_library().cells(*key)
-            except NbguardError as error:
-                _log.warning("what is kept cannot be read, so it is kept again: %s", error.message)
+            except (NbguardError, OSError) as error:
+                _log.warning("what is kept cannot be read, so it is kept again: %s", error)
                 return False
             found = self._compared[key] = {(cell.line, cell.source, cell.output) for cell in cells}
         return (row.line, row.source, row.output) in found
