@@ -111,6 +111,18 @@ def test_the_kernel_executes_nothing_for_us_and_remembers_nothing_of_us(running:
     assert count() == (counted + asked, remembered + asked)
 
 
+def test_nobody_else_hears_that_we_listen(running: Kernel) -> None:
+    """ipykernel 7 greets the first subscriber of all; a server would take a greeting for activity."""
+    while running.client.iopub_channel.msg_ready():
+        running.client.get_iopub_msg(timeout=1)
+    with recording(running.to_record()) as made:
+        made.joined(running)
+    kinds = set()
+    while running.client.iopub_channel.msg_ready():
+        kinds.add(running.client.get_iopub_msg(timeout=1)["header"]["msg_type"])
+    assert kinds == {"status", "execute_input", "execute_result"}
+
+
 def test_the_receiver_holds_no_secret_in_its_arguments_and_no_file_of_the_users(
     running: Kernel, heard: Recording
 ) -> None:
