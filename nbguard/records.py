@@ -31,6 +31,7 @@ FORMAT = 1
 _WORD = re.compile("[0-9A-Za-z._:-]{1,200}")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _MOST_NUMBER = 1 << 62
+_OLDEST_YEAR, _LATEST_YEAR = 1000, 9999
 
 Fields = Mapping[str, object]
 
@@ -164,7 +165,8 @@ def _of_run(it: Run) -> dict[str, object]:
 
 
 def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else iso(moment)
+    """None also for a time that no clock has shown: databases hold those as well, and they do not come back."""
+    return iso(moment) if moment is not None and _OLDEST_YEAR <= moment.year < _LATEST_YEAR else None
 
 
 def _text(key: str, text: str) -> dict[str, object]:
@@ -289,7 +291,10 @@ def _number_or_none(fields: Fields, key: str) -> int | None:
 
 
 def _moment(fields: Fields, key: str) -> datetime:
-    return from_iso(_string(fields, key))
+    found = from_iso(_string(fields, key))
+    if not _OLDEST_YEAR <= found.year < _LATEST_YEAR:
+        raise ValueError(f"{key} is not a time")
+    return found
 
 
 def _moment_or_none(fields: Fields, key: str) -> datetime | None:

@@ -30,7 +30,7 @@ _texts = st.text(st.characters(codec=None), max_size=40)  # lone surrogates too
 _paths = st.binary(min_size=1, max_size=30).filter(lambda raw: b"\0" not in raw).map(lambda raw: "/" + os.fsdecode(raw))
 _words = st.text("0123456789abcdef", min_size=1, max_size=32)
 _numbers = st.integers(0, 1 << 60)
-_times = st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC))
+_times = st.datetimes(datetime(1000, 1, 2), datetime(9998, 12, 1), timezones=st.just(UTC))
 _maybe_time = st.none() | _times
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     st.builds(
@@ -134,6 +134,14 @@ def test_times_of_any_zone_are_stored_as_utc() -> None:
     assert isinstance(found, ExecutedCell) and found.seen_at == NOW and found.seen_at.tzinfo is UTC
 
 
+@pytest.mark.parametrize("odd", [datetime.min, datetime.max])
+def test_a_time_that_no_clock_has_shown_costs_only_itself(odd: datetime) -> None:
+    session = HistorySession(generation="ab", session=1, started_at=odd.replace(tzinfo=UTC), ended_at=NOW, seen_at=NOW)
+    found = decode(encode(session))
+    assert isinstance(found, HistorySession)
+    assert (found.started_at, found.ended_at) == (None, NOW)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -160,7 +168,15 @@ def test_json_nested_without_end_is_reported(depth: int) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("generation", "../../x"), ("line", 1 << 70), ("line", True), ("seen_at", "yesterday"), ("source", 3)],
+    [
+        ("generation", "../../x"),
+        ("line", 1 << 70),
+        ("line", True),
+        ("seen_at", "yesterday"),
+        ("source", 3),
+        ("seen_at", "9999-12-31T23:59:59Z"),
+        ("seen_at", "0001-01-01T00:00:00+14:00"),
+    ],
 )
 def test_a_field_that_cannot_be_is_reported(key: str, value: object) -> None:
     fields = json.loads(encode(cell())) | {key: value}

@@ -349,6 +349,34 @@ def test_killed_at_random_moments_every_cell_is_there_once(records: Records, tmp
     fsck(records.places.archive)
 
 
+@pytest.mark.parametrize("looks", [12, pytest.param(100, marks=pytest.mark.long)])
+def test_readers_beside_a_process_that_appends_and_packs_see_every_cell_once(
+    records: Records, tmp_path: Path, looks: int
+) -> None:
+    acknowledged = tmp_path / "acknowledged"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.archive.record_worker", str(records.base), "1", str(acknowledged)],
+        cwd=REPOSITORY,
+        start_new_session=True,
+    ) as child:
+        try:
+            readers = [records.library(), records.library(), records.library(":memory:")]
+            for number in range(looks):
+                poll(lambda least=5 * number: len(_acknowledged(acknowledged)) > least, 60)  # type: ignore[misc]
+                if number % 8 == 7:
+                    Path(records.places.executed_index).unlink()
+                known = _acknowledged(acknowledged)
+                reader = readers[number % 3]
+                reader.catch_up()
+                lines = [one.line for one in reader.cells("ab", 1)]
+                assert set(known) <= set(lines)
+                assert len(lines) == len(set(lines))
+            assert child.poll() is None
+            assert records.archive.git.tip(RECORDS) is not None
+        finally:
+            os.killpg(child.pid, 9)
+
+
 def test_run_once_packs_executed_cells_too(home: Path, tmp_path: Path) -> None:
     from nbguard import app_history
     from nbguard.cli.context import Context
