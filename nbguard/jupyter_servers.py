@@ -76,16 +76,26 @@ def running_servers(runtime: str) -> list[Server]:
     return servers
 
 
-def _server(path: str) -> Server | None:
+def read_own(path: str) -> bytes | None:
+    """A small file that only we can have written; None for anything else, and for one that is gone."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            return None
-        raw = file.read(_MOST_INFO_BYTES)
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+        return os.read(fd, _MOST_INFO_BYTES) if is_ours else None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _server(path: str) -> Server | None:
+    raw = read_own(path)
+    if raw is None:
+        return None
     try:
         info = json.loads(raw)
     except (ValueError, RecursionError):

@@ -6,11 +6,10 @@ The key lets its holder run code in the kernel. It never reaches a log, a messag
 from __future__ import annotations
 
 import json
-import os
-import stat
 from dataclasses import dataclass, field
 
-_MOST_BYTES = 1 << 16
+from nbguard.jupyter_servers import read_own
+
 _LOCAL = ("", "*", "0.0.0.0", "localhost")
 
 
@@ -42,18 +41,11 @@ class Connection:
 
 def read_connection(path: str) -> Connection | None:
     """The connection file at ``path``; None when it is gone, is not ours alone to write, or makes no sense."""
+    raw = read_own(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        told = json.loads(raw) if raw is not None else None
+    except (ValueError, RecursionError):
         return None
-    with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            return None
-        try:
-            told = json.loads(file.read(_MOST_BYTES))
-        except (OSError, ValueError, RecursionError):
-            return None
     return _understood(told) if isinstance(told, dict) else None
 
 
