@@ -195,13 +195,21 @@ def _end_with_the_daemon() -> None:
         pass  # no such call: stdin's end is left
 
 
+def _limit(what: int, most: int) -> None:
+    """Lower a limit, where the system lets us."""
+    _soft, hard = resource.getrlimit(what)
+    most = most if hard == resource.RLIM_INFINITY else min(hard, most)
+    try:
+        resource.setrlimit(what, (most, hard))
+    except (ValueError, OSError):
+        pass  # macOS knows the limit and does not take it
+
+
 def main() -> int:
     """Receive until stdin ends; returns the exit code."""
     _end_with_the_daemon()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold keys
-    _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = _ADDRESS_SPACE_BYTES if hard == resource.RLIM_INFINITY else min(hard, _ADDRESS_SPACE_BYTES)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    _limit(resource.RLIMIT_CORE, 0)  # a core file would hold keys
+    _limit(resource.RLIMIT_AS, _ADDRESS_SPACE_BYTES)
     os.set_blocking(1, False)
     try:
         Receiver(0, 1).run()

@@ -68,7 +68,9 @@ class FlightRecorder:
         self._started_at = 0.0
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._told_until = 0.0
-        self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_out, False)
+        os.set_blocking(self._wake_in, False)
         self.restarts = 0
 
     @property
