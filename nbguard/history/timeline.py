@@ -73,6 +73,8 @@ class Executed:
 
 SessionKey = tuple[str, int]
 
+_SAME_RUN_SECONDS = 2.0
+
 
 def put_together(
     sessions: Iterable[HistorySession],
@@ -90,8 +92,10 @@ def put_together(
             found.append(_of_cell(cell, about.get(key)))
     sessions_of = _sessions_of_kernels(links)
     for run in runs:
-        at = next((row_of[key] for key in _keys(run, sessions_of) if key in row_of), None)
-        if at is None:
+        rows = [row_of[key] for key in _keys(run, sessions_of) if key in row_of]
+        # A kernel that was restarted runs its first cell once more: the row that was seen nearest is this run's.
+        at = min(rows, key=lambda row: _apart(found[row], run), default=None)
+        if at is None or _is_another(run, found[at].run):
             found.append(_of_run(run, about, sessions_of))
         elif _is_fuller(run, found[at].run):
             found[at] = replace(found[at], run=run, kernel=run.kernel, at=run.started_at, time_is=TimeIs.RAN)
@@ -206,6 +210,16 @@ def _keys(run: Run, sessions_of: Mapping[str, Sequence[SessionKey]]) -> Iterable
         keys = [(run.generation, run.session)]
     for key in keys:
         yield key, run.execution_count, _said(run.source)
+
+
+def _apart(row: Executed, run: Run) -> float:
+    seen_at = row.at if row.cell is None else row.cell.seen_at
+    return abs((seen_at - run.started_at).total_seconds())
+
+
+def _is_another(run: Run, other: Run | None) -> bool:
+    """Whether the row has its run already, and this is no second recording of that one."""
+    return other is not None and abs((run.started_at - other.started_at).total_seconds()) > _SAME_RUN_SECONDS
 
 
 def _is_fuller(run: Run, other: Run | None) -> bool:

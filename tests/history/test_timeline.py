@@ -125,6 +125,18 @@ def test_a_run_of_a_kernel_with_several_sessions_finds_the_one_that_has_its_row(
     assert [(one.session, one.run is not None) for one in found] == [("3f9a12bc-1", True), ("3f9a12bc-2", False)]
 
 
+def test_the_first_cell_of_a_restarted_kernel_is_not_taken_for_that_of_its_first_life() -> None:
+    cells = [cell(1, session=1, seen=0), cell(1, session=2, seen=9)]
+    links = [link("/n", session=1, kernel="k1", seen=0), link("/n", session=2, kernel="k1", seen=9)]
+    runs = [run("first", 1, started=0), run("second", 1, started=9), run("third", 1, started=30)]
+    found = together(cells, runs, links)
+    assert rows(found) == [
+        ("3f9a12bc-1", 1, "x", "first"),
+        ("3f9a12bc-2", 1, "x", "second"),
+        ("kernel-k1", 1, "x", "third"),  # of a life whose session is not known yet: shown, not swallowed
+    ]
+
+
 def test_the_time_is_when_it_ran_else_when_it_was_seen_else_the_end_of_its_session() -> None:
     ended = HistorySession(generation=G, session=2, started_at=at(-90), ended_at=at(-60), seen_at=at(0))
     cells = {(G, 1): [cell(1), cell(2, seen=1)], (G, 2): [cell(1, session=2)]}
