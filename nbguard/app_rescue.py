@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,10 +51,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescued:
-    """Everything found, and the notebooks of that name that lie there now: ``present_exactly`` at the very path."""
+    """Everything found, and the notebooks of that name that lie there now: ``present_exactly`` at the very path.
+
+    ``close`` ends what findings are read through.
+    """
 
     gathered: Gathered
     present: tuple[str, ...]
+    close: Callable[[], None]
     present_exactly: tuple[str, ...] = ()
 
 
@@ -100,7 +104,7 @@ def look_everywhere(context: Context, machine: Machine, request: Request, progre
         (*look.found, *nameless.found), wanted, links=sources.links(), aliases=sources.aliases(wanted), texts=texts
     )
     gathered = together(attributed, (*look.unavailable, *nameless.unavailable, *sources.unavailable()))
-    return Rescued(gathered=gathered, present=present, present_exactly=exactly)
+    return Rescued(gathered=gathered, present=present, present_exactly=exactly, close=sources.close)
 
 
 def _survey(context: Context, machine: Machine, request: Request, progress: Progress) -> Survey:

@@ -111,6 +111,12 @@ class Sources:
             paths = set()
         return frozenset(paths | set(wanted.paths))
 
+    def close(self) -> None:
+        """End what was opened for reading."""
+        for opened in (self._library, self._executed):
+            if opened is not None:
+                opened.close()
+
     def unavailable(self) -> tuple[Unavailable, ...]:
         """What could not be read on the way."""
         return tuple(self._unavailable)

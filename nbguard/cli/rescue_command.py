@@ -60,7 +60,10 @@ def command(
         rescued = app_rescue.look_everywhere(context, machine, request, bar)
     finally:
         bar.clear()
-    written = app_rescue_writing.write(request, rescued, check=check) if output else None
+    try:
+        written = app_rescue_writing.write(request, rescued, check=check) if output else None
+    finally:
+        rescued.close()
     if as_json:
         print_json(_as_json(rescued, written))
     else:

@@ -204,6 +204,7 @@ def test_a_system_without_proc_is_said_so_and_the_rest_is_used(home: Path, work:
     )
     request = Request(wanted=wanted_of("lost.ipynb", None, str(work)))
     rescued = look_everywhere(Context.from_environment(None), machine, request, lambda done, total: None)
+    rescued.close()
     assert [each.source for each in rescued.gathered.found] == ["checkpoint"]
     assert [each.reason for each in rescued.gathered.unavailable if each.source != "open-file"] == []
     (missing,) = rescued.gathered.unavailable
