@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from nbguard.app import Store, archive_of, folder_of, spool_of
 from nbguard.clock import SystemClock
 from nbguard.errors import ArchiveTrouble, NbguardError, NoArchive
+from nbguard.git import GitFolder
 from nbguard.model import Version
 from nbguard.package.build import DatabaseCopy, Parts, build
 from nbguard.package.contents import Chosen, Missing, Order, PackageReport
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from nbguard.recover.found import FoundCell
 
 _STREAM_OVER_BYTES = 16_000_000
+# Versions are read in the order of their deltas, so git need not remember much: 16 MB instead of 96.
+_LEAN = ("core.deltaBaseCacheLimit=16m", "core.packedGitWindowSize=1m", "core.packedGitLimit=32m")
 
 GetOutputs = Callable[[str], str | None]
 """The recorded outputs of a run by its id, as OutputStore.get."""
@@ -51,6 +54,8 @@ def preload() -> None:
     import nbguard.archive.streaming
     import nbguard.archive.trailers
     import nbguard.history.export
+    import nbguard.history.lineage
+    import nbguard.history.timeline
     import nbguard.recover.page
     import nbguard.recover.rebuild
     import nbguard.recover.wording  # noqa: F401 - imported for later
@@ -147,17 +152,21 @@ def parts_of(
     """What a package is made from; ``databases`` is the folder with whole copies, ``zone`` that of whoever reads."""
     from nbguard.archive.library import ArchiveLibrary
     from nbguard.archive.names import escape_component, fast_import_path, tree_path
+    from nbguard.archive.repository import Archive
     from nbguard.archive.streaming import stream
     from nbguard.archive.trailers import subject_of, trailers_of
+    from nbguard.history.timeline import choose
     from nbguard.recover.page import as_html
     from nbguard.recover.wording import local
 
-    library = ArchiveLibrary(catalog=store.catalog, archive=store.archive, spool=store.spool)
+    archive = Archive(store.archive.places)
+    archive.git = GitFolder(archive.folder, _LEAN)
+    library = ArchiveLibrary(catalog=store.catalog, archive=archive, spool=store.spool)
 
     def read(version: Version) -> Iterator[bytes]:
         try:
             if version.size > _STREAM_OVER_BYTES:
-                yield from stream(store.archive, store.spool, version)
+                yield from stream(archive, store.spool, version)
             else:
                 yield library.read(version)
         except OSError as error:
@@ -167,6 +176,8 @@ def parts_of(
         library=library,
         read=read,
         executed=executed,
+        holder_at=holder_in(library),
+        choose_link=lambda links, at: choose(links, at).link,
         export=lambda story: export_story(story, outputs),
         rebuild=lambda base, stories: rebuild_stories(base, stories, outputs, SystemClock().now()),
         databases=lambda: database_copies(databases) if databases is not None else [],
@@ -178,6 +189,20 @@ def parts_of(
         in_words=lambda moment: local(moment, zone),
         close=library.close,
     )
+
+
+def holder_in(library: Library) -> Callable[[str, datetime], str | None]:
+    """Which lineage was at a path at a time; what was asked once is remembered."""
+    from nbguard.history.lineage import holder_at
+
+    logs: dict[str, dict[str, list[Version]]] = {}
+
+    def holder(path: str, at: datetime) -> str | None:
+        if path not in logs:
+            logs[path] = {lineage: library.log(lineage) for _, lineage in library.named(path)}
+        return holder_at(path, at, logs[path])
+
+    return holder
 
 
 def everything_in(library: Library) -> tuple[Chosen, ...]:

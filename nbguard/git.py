@@ -111,17 +111,18 @@ class GitRefused(ArchiveTrouble):
 
 
 class GitFolder:
-    """One bare repository and the hermetic ways to ask it things."""
+    """One bare repository and the hermetic ways to ask it things. ``settings`` (``key=value``) hold for every child."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, settings: Sequence[str] = ()) -> None:
         self.folder = folder
+        self._settings = [part for setting in settings for part in ("-c", setting)]
         self._environment = hermetic_environment(folder)
         self._porcelain: gitpython.Git | None = None
 
     def command(self, *arguments: str) -> list[str]:
         """argv for a git child on this repository."""
         # safe.directory: an archive brought back by rsync or root may have another owner ("dubious ownership").
-        return [find_git(), "-c", "safe.directory=*", f"--git-dir={self.folder}", *arguments]
+        return [find_git(), "-c", "safe.directory=*", *self._settings, f"--git-dir={self.folder}", *arguments]
 
     def ask(self, *arguments: str, data: bytes | None = None, timeout_seconds: float = 600.0) -> bytes:
         """Run a reading command with a plain child and return its stdout. Raises ArchiveTrouble."""

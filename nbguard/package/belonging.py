@@ -1,50 +1,16 @@
-"""Which notebook executed cells belong to: decisions over links and versions, without clock or files."""
+"""Which notebook executed cells belong to: decisions over links, without clock or files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from nbguard.model import Confidence, ExecutedCell, HistorySession, Link, Run, Version
+from nbguard.model import Confidence, ExecutedCell, HistorySession, Link, Run
 
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The time in which a lineage was at a path; ``end`` is None while it is, or was when it was last seen."""
-
-    notebook: str
-    begin: datetime
-    end: datetime | None
-
-
-def spans_at(path: str, logs: Iterable[Sequence[Version]]) -> list[Span]:
-    """When each lineage was at ``path``; ``logs`` are newest first."""
-    found = []
-    for log in logs:
-        here: Version | None = None
-        for version in reversed(log):
-            if not version.tip:
-                continue
-            if version.path == path and here is None:
-                here = version
-            elif version.path != path and here is not None:
-                found.append(Span(here.notebook, here.saved_at, version.saved_at))
-                here = None
-        if here is not None:
-            found.append(Span(here.notebook, here.saved_at, None))
-    return found
-
-
-def holder(spans: Sequence[Span], at: datetime) -> str:
-    """The lineage that was at a path: the one there then, else the next to be there, else the last; '' for none."""
-    then = [span for span in spans if span.begin <= at and (span.end is None or at < span.end)]
-    if then:
-        return max(then, key=lambda span: span.begin).notebook
-    later = [span for span in spans if span.begin > at]
-    if later:
-        return min(later, key=lambda span: span.begin).notebook
-    return max(spans, key=lambda span: span.begin).notebook if spans else ""
+Key = tuple[str, int]
+"""A session: its generation and its number in it."""
+Choose = Callable[[Sequence[Link], datetime], Link | None]
+"""The link of a session that counts for what ran at a time."""
 
 
 def sure_links(links: Iterable[Link]) -> list[Link]:
@@ -59,20 +25,20 @@ def sure_links(links: Iterable[Link]) -> list[Link]:
 
 
 def anchor(link: Link) -> datetime:
-    """A time at which the link held."""
-    return link.since or link.seen_at
+    """A time at which the link held: the middle of its own, else when it was seen."""
+    if link.since is not None and link.until is not None:
+        return link.since + (link.until - link.since) / 2
+    return link.seen_at
 
 
-def own_cells(cells: Iterable[ExecutedCell], own: Sequence[Link], foreign: Sequence[Link]) -> list[ExecutedCell]:
-    """The cells of a session that belong to a notebook, where the session is linked to others too."""
-    if not foreign:
+def own_cells(
+    cells: Iterable[ExecutedCell], links: Sequence[Link], choose: Choose, is_own: Callable[[Link], bool]
+) -> list[ExecutedCell]:
+    """The cells of a session that belong to a notebook: all, unless some of its links are others' or nobody's."""
+    if all(is_own(link) for link in links if link.confidence in (Confidence.EXACT, Confidence.PROBABLE)):
         return list(cells)
-    bounded = [link for link in foreign if link.since is not None or link.until is not None]
-    return [
-        cell
-        for cell in cells
-        if any(holds(link, cell.seen_at) for link in own) and not any(holds(link, cell.seen_at) for link in bounded)
-    ]
+    chosen = ((cell, choose(links, cell.seen_at)) for cell in cells)
+    return [cell for cell, link in chosen if link is not None and is_own(link)]
 
 
 def ran_by(cells: Iterable[ExecutedCell], session: HistorySession | None, at: datetime | None) -> list[ExecutedCell]:
@@ -86,12 +52,24 @@ def ran_by(cells: Iterable[ExecutedCell], session: HistorySession | None, at: da
     return [cell for cell in cells if cell.seen_at <= at]
 
 
+def session_of(
+    run: Run, cells: Mapping[Key, Sequence[ExecutedCell]], kernels: Mapping[str, Sequence[Key]]
+) -> Key | None:
+    """The session, of those in ``cells``, that a run belongs to; None: it has none. ``kernels`` wrote which ones."""
+    if run.generation is not None and run.session is not None:
+        key = (run.generation, run.session)
+        return key if key in cells else None
+    candidates = [key for key in kernels.get(run.kernel, ()) if key in cells]
+    matching = [key for key in candidates if any(_is_same(cell, run) for cell in cells[key])]
+    return next(iter(matching or candidates), None)
+
+
 def paired(cells: Sequence[ExecutedCell], runs: Sequence[Run]) -> list[tuple[ExecutedCell | None, Run | None]]:
     """Each execution once: the row of history and what was recorded of it, in the order of execution."""
     waiting = list(runs)
     found: list[tuple[ExecutedCell | None, Run | None]] = []
     for cell in cells:
-        run = next((run for run in waiting if run.execution_count == cell.line and run.source == cell.source), None)
+        run = next((run for run in waiting if _is_same(cell, run)), None)
         if run is not None:
             waiting.remove(run)
         found.append((cell, run))
@@ -101,14 +79,19 @@ def paired(cells: Sequence[ExecutedCell], runs: Sequence[Run]) -> list[tuple[Exe
     return found
 
 
+def holds(link: Link, at: datetime) -> bool:
+    """Whether a time lies within those of a link."""
+    return (link.since is None or link.since <= at) and (link.until is None or at <= link.until)
+
+
+def _is_same(cell: ExecutedCell, run: Run) -> bool:
+    """IPython keeps a cell without the newlines at its end."""
+    return run.execution_count == cell.line and run.source.rstrip("\n") == cell.source.rstrip("\n")
+
+
 def _when(pair: tuple[ExecutedCell | None, Run | None]) -> datetime:
     cell, run = pair
     if run is not None:
         return run.started_at
     assert cell is not None
     return cell.seen_at
-
-
-def holds(link: Link, at: datetime) -> bool:
-    """Whether a time lies within those of a link."""
-    return (link.since is None or link.since <= at) and (link.until is None or at <= link.until)

@@ -15,6 +15,7 @@ from nbguard.clock import iso
 from nbguard.errors import NbguardError, storage_trouble
 from nbguard.model import Version
 from nbguard.package.aside import Aside
+from nbguard.package.belonging import Choose
 from nbguard.package.bundle import BundleFailed, FreshHistory, MessageOf, TreePath
 from nbguard.package.checking import check
 from nbguard.package.contents import Chosen, Member, Missing, Order, PackageReport
@@ -26,7 +27,7 @@ from nbguard.package.notebooks import AsPage, NotebookPacking, Packed, ReadVersi
 from nbguard.package.restore_script import MAIN, RESTORE
 from nbguard.package.selection import as_of, is_deleted
 from nbguard.package.sink import OURS, Sink
-from nbguard.package.stories import Stories, Story
+from nbguard.package.stories import HolderAt, Stories, Story
 from nbguard.package.timeline import Timeline
 from nbguard.package.timeline_page import When
 from nbguard.ports import ExecutedLibrary, Library, Progress
@@ -51,6 +52,8 @@ class Parts:
     library: Library
     read: ReadVersion
     executed: ExecutedLibrary | None
+    holder_at: HolderAt
+    choose_link: Choose
     export: Export
     rebuild: Rebuild
     databases: Callable[[], Iterable[DatabaseCopy]]
@@ -174,7 +177,10 @@ class _Building:
         executed = self._parts.executed
         if executed is None:
             return None
-        return self._attempt("executed cells", lambda: Stories(executed, self._parts.library, self._order.at))
+        parts, at = self._parts, self._order.at
+        return self._attempt(
+            "executed cells", lambda: Stories(executed, holder_at=parts.holder_at, choose=parts.choose_link, at=at)
+        )
 
     def _stories_of(self, notebook: str, paths: Sequence[str]) -> list[Story]:
         return self._stories.of(notebook, paths) if self._stories is not None else []
@@ -217,6 +223,7 @@ class _Building:
 
     def _bundle(self) -> None:
         history, path = self._notebooks.history, self._aside.path("bundle")
+        self._parts.close()  # one git at a time; it is opened again if it is needed
         if history is None:
             return
         try:

@@ -20,13 +20,16 @@ TreePath = Callable[[str], bytes]
 """Where the archive's tree has a path, quoted for `git fast-import`."""
 
 _WHO = b"nbguard <%s>" % EMAIL.encode()
+# fast-import has made the deltas; pack-objects shall only copy them. Without the limits it took 90 MB.
 _SETTINGS = (
-    "core.compression=6",
-    "core.fsyncMethod=batch",
+    "core.compression=3",
     "fastimport.unpackLimit=1",
     "core.bigFileThreshold=16m",
+    "core.deltaBaseCacheLimit=8m",
+    "core.packedGitWindowSize=1m",
+    "core.packedGitLimit=16m",
+    "pack.window=0",
     "pack.threads=1",
-    "pack.windowMemory=32m",
     "gc.auto=0",
 )
 
@@ -41,7 +44,7 @@ class FreshHistory:
 
     def __init__(self, folder: str, *, message_of: MessageOf, tree_path: TreePath) -> None:
         """``folder`` is not there yet; its parent is private."""
-        self._git = GitFolder(folder)
+        self._git = GitFolder(folder, _SETTINGS)
         self._message_of = message_of
         self._tree_path = tree_path
         self._marks: dict[bytes, int] = {}
@@ -49,9 +52,8 @@ class FreshHistory:
         self._here: dict[str, bytes] = {}
         try:
             self._git.ask("init", "--bare", "--quiet", "--initial-branch=main", "--template=", folder)
-            settings = [part for setting in _SETTINGS for part in ("-c", setting)]
             self._child = subprocess.Popen(
-                self._git.command(*settings, "fast-import", "--quiet", "--done", "--depth=100"),
+                self._git.command("fast-import", "--quiet", "--done", "--depth=100"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -87,7 +89,7 @@ class FreshHistory:
         if not self._order:
             return False
         try:
-            self._git.ask("-c", "pack.threads=1", "bundle", "create", "--quiet", target, "HEAD", "main")
+            self._git.ask("bundle", "create", "--quiet", target, "HEAD", "main")
         except ArchiveTrouble as error:
             raise BundleFailed(error.message) from error
         return True

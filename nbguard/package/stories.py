@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from nbguard.model import ExecutedCell, Link, Run, session_id
-from nbguard.package.belonging import Span, anchor, holder, holds, own_cells, ran_by, spans_at, sure_links
-from nbguard.ports import ExecutedLibrary, Library
+from nbguard.package.belonging import Choose, Key, anchor, holds, own_cells, ran_by, session_of, sure_links
+from nbguard.ports import ExecutedLibrary
 
-_Key = tuple[str, int]
+HolderAt = Callable[[str, datetime], str | None]
+"""The lineage that was at a path at a time; None when none ever was."""
+
+_Whose = TypeVar("_Whose", Key, str)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -37,52 +41,50 @@ class Story:
 
 
 class Stories:
-    """Everything executed, asked for by notebook. Methods raise what the libraries raise."""
+    """Everything executed, asked for by notebook. Methods raise what the library raises."""
 
-    def __init__(self, executed: ExecutedLibrary, library: Library, at: datetime | None) -> None:
-        self._executed, self._library, self._at = executed, library, at
+    def __init__(
+        self, executed: ExecutedLibrary, *, holder_at: HolderAt, choose: Choose, at: datetime | None = None
+    ) -> None:
+        self._executed, self._holder_at, self._choose, self._at = executed, holder_at, choose, at
         self._sessions = {(session.generation, session.session): session for session in executed.sessions()}
         self._databases = {generation.id: generation.path for generation in executed.generations()}
-        self._spans: dict[str, list[Span]] = {}
-        self._links: dict[_Key, list[Link]] = defaultdict(list)
-        kernels: dict[str, list[Link]] = defaultdict(list)
+        self._links: dict[Key, list[Link]] = defaultdict(list)
+        self._kernels: dict[str, list[Link]] = defaultdict(list)
         for link in executed.links():
             if link.generation is not None and link.session is not None:
                 self._links[link.generation, link.session].append(link)
             if link.kernel is not None:
-                kernels[link.kernel].append(link)
-        self._kernels_at: dict[str, list[Link]] = defaultdict(list)
-        for links in kernels.values():
-            for link in sure_links(links):
-                self._kernels_at[link.path or ""].append(link)
-        self._sure = {key: sure_links(links) for key, links in self._links.items()}
-        self._keys_at: dict[str, set[_Key]] = defaultdict(set)
-        for key, links in self._sure.items():
-            for link in links:
-                self._keys_at[link.path or ""].add(key)
-        self._told: dict[_Key, set[int]] = defaultdict(set)
+                self._kernels[link.kernel].append(link)
+        self._keys_at = _by_path(self._links)
+        self._kernels_at = _by_path(self._kernels)
+        self._told: dict[Key, set[int]] = defaultdict(set)
         self._told_runs: set[str] = set()
 
     def of(self, notebook: str, paths: Iterable[str]) -> list[Story]:
         """The stories of one lineage that was at these paths, oldest first; '' is a notebook that was never saved."""
         paths = list(dict.fromkeys(paths))
         keys = {key for path in paths for key in self._keys_at.get(path, ())}
-        own = {key: [link for link in self._sure[key] if self._holder(link) == notebook] for key in keys}
+        own = {key: [link for link in sure_links(self._links[key]) if self._is_own(link, notebook)] for key in keys}
         own = {key: links for key, links in own.items() if links}
-        runs = self._runs(notebook, paths)
-        runs_of: dict[_Key | str, list[Run]] = defaultdict(list)
-        for run in runs:
-            key = _key_of(run)
-            runs_of[key if key is not None and key in own else run.kernel].append(run)
-        found = [self._session(key, links, runs_of.get(key, ()), notebook) for key, links in own.items()]
+        cells = {key: self._cells(key, notebook) for key in own}
+        kernels: dict[str, list[Key]] = defaultdict(list)
+        for key, links in own.items():
+            for link in links:
+                if link.kernel is not None:
+                    kernels[link.kernel].append(key)
+        runs_of: dict[Key | str, list[Run]] = defaultdict(list)
+        for run in self._runs(notebook, paths):
+            runs_of[session_of(run, cells, kernels) or run.kernel].append(run)
+            self._told_runs.add(run.id)
+        found = [self._story(key, links, cells[key], runs_of.get(key, ())) for key, links in own.items()]
         found += [_kernel(key, those) for key, those in runs_of.items() if isinstance(key, str)]
-        self._told_runs.update(run.id for run in runs)
         return sorted((story for story in found if story.executions), key=lambda story: (story.began_at, story.id))
 
     def unsaved(self) -> Iterator[tuple[str, list[Story]]]:
         """Paths that sessions are linked to and of which no version was ever kept."""
-        for path in sorted(self._keys_at):
-            if not self._spans_at(path) and (stories := self.of("", [path])):
+        for path in sorted({*self._keys_at, *self._kernels_at}):
+            if self._holder_at(path, _NEVER) is None and (stories := self.of("", [path])):
                 yield path, stories
 
     def rest(self) -> Iterator[Story]:
@@ -99,12 +101,13 @@ class Stories:
         for kernel, runs in kernels.items():
             yield _kernel(kernel, runs)
 
-    def _session(self, key: _Key, own: Sequence[Link], runs: Sequence[Run], notebook: str) -> Story:
-        foreign = [link for link in self._sure[key] if self._holder(link) != notebook]
-        cells = own_cells(self._executed.cells(*key), own, foreign)
+    def _cells(self, key: Key, notebook: str) -> list[ExecutedCell]:
+        cells = own_cells(
+            self._executed.cells(*key), self._links[key], self._choose, lambda link: self._is_own(link, notebook)
+        )
         cells = ran_by(cells, self._sessions.get(key), self._at)
         self._told[key].update(cell.line for cell in cells)
-        return self._story(key, own, cells, runs)
+        return cells
 
     def _runs(self, notebook: str, paths: Sequence[str]) -> list[Run]:
         """What was recorded for a notebook: by its paths, and of kernels that were its own when they had none."""
@@ -112,19 +115,20 @@ class Stories:
             run.id: run
             for path in paths
             for run in self._executed.runs(path=path)
-            if holder(self._spans_at(path), run.started_at) == notebook
+            if (self._holder_at(path, run.started_at) or "") == notebook
         }
         for path in paths:
-            for link in self._kernels_at.get(path, ()):
-                if link.kernel is not None and self._holder(link) == notebook:
-                    runs = self._executed.runs(kernel=link.kernel)
-                    found.update((run.id, run) for run in runs if run.path is None and holds(link, run.started_at))
+            for kernel in self._kernels_at.get(path, ()):
+                own = [link for link in sure_links(self._kernels[kernel]) if self._is_own(link, notebook)]
+                for run in self._executed.runs(kernel=kernel) if own else ():
+                    if run.path is None and any(holds(link, run.started_at) for link in own):
+                        found[run.id] = run
         in_time = [run for run in found.values() if self._at is None or run.started_at <= self._at]
         return sorted(in_time, key=lambda run: (run.started_at, run.id))
 
-    def _story(self, key: _Key, links: Sequence[Link], cells: Sequence[ExecutedCell], runs: Sequence[Run]) -> Story:
-        session = self._sessions.get(key)
-        surest = max(links, key=lambda link: (link in self._sure.get(key, ()), link.seen_at), default=None)
+    def _story(self, key: Key, links: Sequence[Link], cells: Sequence[ExecutedCell], runs: Sequence[Run]) -> Story:
+        session, sure = self._sessions.get(key), sure_links(links)
+        surest = max(links, key=lambda link: (link in sure, link.seen_at), default=None)
         began = session.started_at if session is not None else None
         if began is None:
             began = min([*(cell.seen_at for cell in cells), *(run.started_at for run in runs)], default=_NEVER)
@@ -139,23 +143,21 @@ class Stories:
             runs=tuple(runs),
         )
 
-    def _holder(self, link: Link) -> str:
-        return holder(self._spans_at(link.path or ""), anchor(link))
-
-    def _spans_at(self, path: str) -> list[Span]:
-        if path not in self._spans:
-            logs = (self._library.log(notebook) for _, notebook in self._library.named(path))
-            self._spans[path] = spans_at(path, logs)
-        return self._spans[path]
+    def _is_own(self, link: Link, notebook: str) -> bool:
+        return link.path is not None and (self._holder_at(link.path, anchor(link)) or "") == notebook
 
 
-def _key_of(run: Run) -> _Key | None:
-    return (run.generation, run.session) if run.generation is not None and run.session is not None else None
+def _by_path(links: Mapping[_Whose, Sequence[Link]]) -> dict[str, set[_Whose]]:
+    found: dict[str, set[_Whose]] = defaultdict(set)
+    for whose, those in links.items():
+        for link in sure_links(those):
+            found[link.path or ""].add(whose)
+    return found
 
 
 def _kernel(kernel: str, runs: Sequence[Run]) -> Story:
     return Story(
-        id=f"kernel-{kernel[:12]}",
+        id="kernel-" + "".join(character for character in kernel if character.isalnum())[:12],
         path=runs[0].path,
         began_at=runs[0].started_at,
         confidence="exact" if runs[0].path is not None else "unknown",

@@ -17,7 +17,7 @@ from hashlib import sha256
 from nbguard.package.contents import Member
 from nbguard.package.restore import SEAL, why_refused
 
-_LEVEL = 6
+_LEVEL = 4  # 6 takes a fifth longer for notebooks, and saves a hundredth
 _ZIP64_FROM = 1 << 31
 _EARLIEST, _LATEST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2107, 12, 31, tzinfo=UTC)
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from nbguard.app_package import everything_in, export_story, rebuild_stories
+from nbguard.app_package import everything_in, export_story, holder_in, rebuild_stories
 from nbguard.archive.names import escape_component, fast_import_path, tree_path
 from nbguard.archive.trailers import subject_of, trailers_of
+from nbguard.history.timeline import choose
 from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.package import restore
 from nbguard.package.build import Parts, build
@@ -69,6 +70,8 @@ class Packing:
             message_of=lambda version: f"{subject_of(version)}\n\n{trailers_of(version)}",
             now=lambda: MADE_AT,
             executed=self.executed,
+            holder_at=holder_in(self.library),
+            choose_link=lambda links, at: choose(links, at).link,
             export=lambda story: export_story(story, self.outputs.get),
             rebuild=lambda base, stories: rebuild_stories(base, stories, self.outputs.get, MADE_AT),
             databases=lambda: [],

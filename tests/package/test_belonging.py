@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from nbguard.history.timeline import choose
 from nbguard.model import Confidence, HistorySession, Link, Status
-from nbguard.package.belonging import Span, holder, own_cells, paired, ran_by, spans_at, sure_links
+from nbguard.package.belonging import anchor, own_cells, paired, ran_by, session_of, sure_links
 from nbguard.package.selection import as_of, faces, is_deleted
 from tests.library import START, MemoryLibrary
 from tests.package.test_secrets import MINE, OTHER, cell, link, run
@@ -16,31 +17,6 @@ from tests.package.test_secrets import MINE, OTHER, cell, link, run
 
 def at(minute: int) -> datetime:
     return START + timedelta(minutes=minute)
-
-
-@pytest.mark.parametrize(
-    ("minute", "who"),
-    [(0, "first"), (3, "first"), (4, "second"), (5, "second"), (7, "second"), (9, "third"), (60, "third")],
-)
-def test_the_holder_of_a_path_is_who_was_there_then_or_came_next(minute: int, who: str) -> None:
-    spans = [Span("third", at(10), None), Span("first", at(2), at(4)), Span("second", at(6), at(8))]
-    assert holder(spans, at(minute)) == who
-
-
-def test_the_holder_after_everybody_has_left_is_the_last() -> None:
-    assert holder([Span("first", at(1), at(2)), Span("second", at(3), at(4))], at(9)) == "second"
-    assert holder([], at(1)) == ""
-
-
-def test_spans_follow_renames_away_and_back() -> None:
-    library = MemoryLibrary()
-    library.add("/a", b"1", at=at(0))
-    library.add("/b", b"1", at=at(2), renamed_from="/a")
-    back = library.add("/a", b"1", at=at(4), renamed_from="/b")
-    log = [replace(version, notebook=back.id) for version in reversed(library.versions)]
-    assert spans_at("/a", [log]) == [Span(back.id, at(0), at(2)), Span(back.id, at(4), None)]
-    assert spans_at("/b", [log]) == [Span(back.id, at(2), at(4))]
-    assert spans_at("/c", [log]) == []
 
 
 EXACT, CONSOLE = link(1, MINE), link(1, None)
@@ -69,13 +45,36 @@ def test_a_shared_session_is_divided_by_time() -> None:
     other = link(1, OTHER, since=at(5), until=at(7))
     again = link(1, MINE, since=at(8))
 
-    def lines(own: list[Link], foreign: list[Link]) -> list[int]:
-        return [each.line for each in own_cells(cells, own, foreign)]
+    console = link(1, None, since=at(5), until=at(7))
+    unbounded = replace(link(1, OTHER), seen_at=at(9))
 
-    assert lines([mine], []) == list(range(1, 10))
-    assert lines([mine, again], [other]) == [1, 2, 3, 4, 8, 9]
-    assert lines([other], [mine, again]) == [5, 6, 7]
-    assert lines([link(1, MINE)], [other]) == [1, 2, 3, 4, 8, 9]
+    def lines(path: str, *links: Link) -> list[int]:
+        found = own_cells(cells, links, lambda links, at: choose(links, at).link, lambda one: one.path == path)
+        return [each.line for each in found]
+
+    assert lines(MINE, mine) == list(range(1, 10))
+    assert lines(MINE, mine, other, again) == [1, 2, 3, 4, 8, 9]
+    assert lines(OTHER, mine, other, again) == [5, 6, 7]
+    assert lines(MINE, mine, console, again) == [1, 2, 3, 4, 8, 9]
+    assert lines(MINE, mine, unbounded)[:4] == [1, 2, 3, 4] and 9 not in lines(MINE, mine, unbounded)
+
+
+def test_a_link_is_judged_at_a_time_when_it_surely_held() -> None:
+    assert anchor(link(1, MINE)) == at(5)
+    assert anchor(replace(link(1, MINE, since=at(1)), seen_at=at(5))) == at(5)
+    assert anchor(link(1, MINE, since=at(1), until=at(3))) == at(2)
+
+
+def test_a_run_belongs_to_the_session_that_says_so_or_else_to_its_kernel_s() -> None:
+    first, second = ("g", 1), ("g", 2)
+    cells = {first: [cell(1, 1, "a")], second: [cell(2, 1, "b")]}
+    kernels = {"k": [second, first]}
+    of_kernel = replace(run("r", MINE, "a\n"), kernel="k")
+    assert session_of(replace(of_kernel, generation="g", session=2), cells, {}) == second
+    assert session_of(replace(of_kernel, generation="g", session=3), cells, kernels) is None
+    assert session_of(of_kernel, cells, kernels) == first
+    assert session_of(replace(of_kernel, source="neither"), cells, kernels) == second
+    assert session_of(replace(of_kernel, kernel="other"), cells, kernels) is None
 
 
 @pytest.mark.parametrize(

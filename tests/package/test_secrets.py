@@ -30,6 +30,7 @@ MINUTE = timedelta(minutes=1)
 
 def link(session: int, path: str | None, confidence: Confidence = Confidence.EXACT, **more: object) -> Link:
     given = {"since": None, "until": None, **more}
+    seen_at = given["until"] or given["since"] or START + 5 * MINUTE
     return Link(
         generation=G,
         session=session,
@@ -37,7 +38,7 @@ def link(session: int, path: str | None, confidence: Confidence = Confidence.EXA
         frontend=Frontend.NOTEBOOK,
         confidence=confidence,
         evidence=("SECRET evidence" if path == OTHER else "environment",),
-        seen_at=START + 5 * MINUTE,
+        seen_at=seen_at,  # type: ignore[arg-type]
         since=given["since"],  # type: ignore[arg-type]
         until=given["until"],  # type: ignore[arg-type]
     )
