@@ -96,6 +96,5 @@ def test_a_kernel_under_load_loses_nothing_and_neither_do_we(
     assert "kernel-history-lost" not in rig.codes()
     for copy in rig.copies:
         assert len(rows_of(copy)) >= rows_before
-    print(
-        f"longest lock {locks.longest_seconds * 1000:.1f} ms, seen in {locks.held} of {locks.looks} looks; kept after {took} s"
-    )
+    looks = f"seen in {locks.held} of {locks.looks} looks"
+    print(f"longest lock {locks.longest_seconds * 1000:.1f} ms, {looks}; kept after {took} s")
