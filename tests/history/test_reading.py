@@ -17,6 +17,7 @@ import pytest
 from nbguard.errors import Busy
 from nbguard.history import reading as reading_module
 from nbguard.history.reading import NeedsCopy, Unreadable, reading, state_of
+from tests.archive.mounts import needs_mounts, remount, small_disk
 from tests.history.rig import Rig, add, held_for_writing, make_database
 
 MONDAY = "2026-11-16 09:00:00.123456"
@@ -119,13 +120,18 @@ def test_what_a_dead_writer_left_is_read_from_a_copy_and_stays_for_whoever_comes
     assert len(rig.kept.sources()) == len(left) if kind == "journal" else 3
 
 
-def test_a_home_that_cannot_be_written_is_read(path: Path) -> None:
-    path.chmod(0o400)
-    path.parent.chmod(0o500)
-    try:
-        assert sources_in(path) == ["a", "b"]
-    finally:
-        path.parent.chmod(0o700)
+@pytest.mark.root
+@needs_mounts()
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_a_home_on_a_read_only_file_system_is_read(tmp_path: Path, mode: str) -> None:
+    with small_disk(tmp_path / "disk", size="8m") as disk:
+        rig = Rig(disk, tmp_path, only_kernels=False)
+        make_database(rig.database, [(1, MONDAY, ["a", "b"])], mode=mode)
+        remount(disk, "ro")
+        with pytest.raises(OSError, match="Read-only"):
+            rig.database.touch()
+        rig.until_kept("a", "b")
+        assert rig.codes() == []
 
 
 def _fifo(path: Path) -> None:
