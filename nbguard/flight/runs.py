@@ -77,7 +77,6 @@ class _Open:
     outputs: list[_Output] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     clears: bool = False
-    has_gap: bool = False
     changed_at: datetime | None = None
     checkpoints: int = 0
 
@@ -122,7 +121,6 @@ class Tape:
             case State():
                 pass
             case Input() as begun:
-                done += self._end_those_with_a_gap(message.parent, at)
                 run = self._open(message.parent, at)
                 run.source, run.count, run.has_code = begun.code, begun.count, True
                 run.changed_at = run.changed_at or at
@@ -133,10 +131,9 @@ class Tape:
         return done
 
     def missed(self, note: str) -> None:
-        """Messages were lost: runs that are open may have ended unseen."""
+        """Messages were lost: runs that are open say so."""
         for run in self._runs.values():
             if run.ended_at is None:
-                run.has_gap = True
                 run.note(note)
 
     def so_far(self, now: datetime) -> list[Recorded]:
@@ -186,28 +183,38 @@ class Tape:
 
     def _idle(self, parent: str, at: datetime) -> list[Recorded]:
         run = self._runs.get(parent)
-        if run is None or run.ended_at is not None:
+        if run is None or (run.ended_at is not None and END_NOT_SEEN not in run.notes):
             return []
         if not _is_worth_it(run):
             self._forget(parent)
             return []
+        if END_NOT_SEEN in run.notes:
+            run.notes.remove(END_NOT_SEEN)
         if not run.has_code and JOINED_LATE not in run.notes:
             run.note(NO_CODE)
         run.ended_at = max(at, run.started_at)
         run.status = "error" if run.failed else "ok"
         recorded = self._recorded(run)
         self._ledger.kept(len(recorded.outputs))
+        done = [recorded, *self._end_earlier(run, at)]
         self._make_room()
-        return [recorded]
+        return done
 
-    def _end_those_with_a_gap(self, parent: str, at: datetime) -> list[Recorded]:
-        """A kernel runs one cell after the other: where the next begins, one whose end we may have missed is over."""
+    def _end_earlier(self, ended: _Open, at: datetime) -> list[Recorded]:
+        """A kernel runs one cell after the other: when a later one has ended, an earlier one has too, unseen.
+
+        Where it has subshells that is not so, and the earlier one's end puts it right when it comes.
+        """
         done = []
-        for other, run in self._runs.items():
-            if other != parent and run.has_gap and run.ended_at is None:
-                run.ended_at = at
-                run.note(END_NOT_SEEN)
-                done.append(self._recorded(run))
+        for parent, run in list(self._runs.items()):
+            if run.ended_at is not None or run is ended or run.started_at >= ended.started_at:
+                continue
+            if not _is_worth_it(run):
+                self._forget(parent)
+                continue
+            run.ended_at = at
+            run.note(END_NOT_SEEN)
+            done.append(self._recorded(run))
         return done
 
     def _recorded(self, run: _Open, *more: str) -> Recorded:

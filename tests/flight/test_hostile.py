@@ -201,9 +201,10 @@ def test_what_is_no_zeromq_or_nothing_at_all_is_waited_for() -> None:
 
 
 def test_a_receiver_that_is_killed_is_started_again_and_the_gap_is_said(publisher: Publisher, heard: Recording) -> None:
-    publisher.say("execute_input", {"code": "long", "execution_count": 1}, "long")
-    publisher.cell("beside it")
-    heard.run_of("beside it")
+    publisher.say("execute_input", {"code": "before it", "execution_count": 1}, "before")
+    publisher.say("execute_input", {"code": "long", "execution_count": 2}, "long")
+    publisher.say("status", {"execution_state": "idle"}, "before")
+    heard.run_of("before it")
     first = heard.recorder.receiver_pid
     assert first is not None
     os.kill(first, signal.SIGKILL)

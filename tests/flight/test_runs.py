@@ -153,6 +153,13 @@ def test_an_end_that_was_missed_is_taken_from_the_next_cell() -> None:
     assert said.run(2).status == "ok"
 
 
+def test_an_end_that_comes_after_a_later_cells_end_puts_it_right() -> None:
+    said = Said().say(BUSY, code("x"), text("a")).say(BUSY, code("y"), IDLE, parent="b")
+    assert (said.run(1).status, said.run(1).note) == ("unfinished", runs.END_NOT_SEEN)
+    said.say(text("b"), IDLE)
+    assert (said.run(1).status, said.run(1).note, said.outputs(1)[0]["text"]) == ("ok", "", "ab")
+
+
 def test_an_output_after_the_end_joins_its_run() -> None:
     said = Said().say(BUSY, code("x"), text("a"), IDLE, text("b"))
     said.now += timedelta(seconds=10)
