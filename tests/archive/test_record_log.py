@@ -247,7 +247,7 @@ for line in range(int(sys.argv[2]), 1 << 30):
 """
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(60, marks=pytest.mark.long)])
 def test_killed_at_any_moment_nothing_that_was_acknowledged_is_lost(tmp_path: Path, rounds: int) -> None:
     log = new_log(tmp_path)
     acknowledged = 0

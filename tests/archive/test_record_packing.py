@@ -136,6 +136,20 @@ def test_a_torn_tail_is_kept_and_hides_nothing(records: Records) -> None:
     assert records.lines() == [1, 2]
 
 
+def test_what_spilled_to_the_emergency_place_is_shown_and_packed_like_the_rest(records: Records) -> None:
+    records.log.append([cell(1)])
+    os.rename(records.places.records, records.places.records + ".away")
+    records.log.append([cell(2)])
+    assert [segment.folder.startswith(records.places.emergency) for segment in records.log.segments()] == [True]
+    assert records.lines() == [1, 2]
+    os.rename(records.places.records + ".away", records.places.records)
+    records.log.append([cell(3)])
+    assert records.lines() == [1, 2, 3]
+    records.packer.pack()
+    assert records.log.segments() == []
+    assert records.lines() == [1, 2, 3]
+
+
 def test_many_segments_are_packed_in_several_commits(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nbguard.archive.record_packing._MOST_SEGMENTS", 3)
     for line in range(7):

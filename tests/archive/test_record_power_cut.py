@@ -66,9 +66,8 @@ def cut_many(base: Path, kind: str, count: int, seed: int) -> dict[str, int]:
     return met
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_power_cut_loses_no_executed_cell(tmp_path: Path, kind: str) -> None:
-    cut_many(tmp_path, kind, 2, seed=1)
+def test_a_power_cut_loses_no_executed_cell(tmp_path: Path) -> None:
+    cut_many(tmp_path, "ext4", 2, seed=1)
 
 
 @pytest.mark.long
