@@ -122,7 +122,12 @@ def package_executed(context: Context, progress: Progress) -> tuple[ExecutedLibr
     from nbguard.app_history import executed_library
 
     try:
-        return executed_library(context, progress), ()
+        library = executed_library(context, progress)
+        broken = library.unreadable()
+        if broken:
+            reason = f"{broken} lines of the record log are damaged, or written by a newer nbguard"
+            return library, (Missing(what="executed cells", reason=reason),)
+        return library, ()
     except (NbguardError, sqlite3.Error, OSError) as error:
         return None, (_missing("executed cells", error),)
 

@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 import zipfile
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,17 @@ class Said:
     code: int
     out: str
     err: str
+
+
+def restore_here(*arguments: str | Path) -> Said:
+    """restore.py in this process: where there are many, and each would be a process of its own."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = restore.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = int(str(end.code))
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 def run_restore(*arguments: str | Path, script: str | Path | None = None, seconds: float = 60) -> Said:

@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from nbguard.cli.context import Context
 from tests.archive.mounts import needs_mounts, remount, small_disk
 from tests.helpers import REPOSITORY, Answer, nbguard, notebook_bytes, poll
 from tests.package.conftest import manifest_of, run_restore
+from tests.package.test_secrets import cell, every_byte, link, session
 
 
 @dataclass
@@ -200,6 +204,67 @@ def test_when_nothing_is_left_there_is_no_package(desk: Desk) -> None:
     (desk.nbguard_home / "state" / "archive-made").write_text("0" * 32 + "\n")
     assert desk.package().code == 10
     assert os.listdir(desk.out) == []
+
+
+def test_what_was_executed_comes_with_its_notebook_and_with_no_other(desk: Desk, tmp_path: Path) -> None:
+    """Through the real record log, packed into the archive and not, and the recorded outputs."""
+    from nbguard import app_history
+    from nbguard.model import Run, RunOutputs
+
+    mine, other = str(desk.save("mine.ipynb", "saved")), str(desk.save("SECRET-name.ipynb", "SECRET"))
+    context = Context(home=str(desk.nbguard_home), config=None)
+    log, now = app_history.record_log_of(context), datetime.now(UTC)
+    log.append(
+        [
+            record
+            for number, (path, word) in enumerate(((mine, "mine"), (other, "SECRET")), 1)
+            for record in (
+                replace(session(number), started_at=now, seen_at=now),
+                replace(cell(number, 1, f"{word}_executed()\n%matplotlib inline\n!ls"), seen_at=now),
+                replace(link(number, path), seen_at=now, kernel=f"kernel-{number}"),
+            )
+        ]
+    )
+    desk.pack()
+    log.append(
+        [
+            replace(cell(1, 2, "mine_later()"), seen_at=now),
+            *(
+                Run(
+                    id=word * 8,
+                    kernel=f"kernel-{number}",
+                    execution_count=1,
+                    source=f"{word}_executed()\n%matplotlib inline\n!ls\n",
+                    started_at=now,
+                    ended_at=now,
+                    status="ok",
+                    path=path,
+                    outputs=1,
+                )
+                for number, (path, word) in enumerate(((mine, "mine"), (other, "SECRET")), 1)
+            ),
+        ]
+    )
+    text = '[{{"output_type": "stream", "name": "stdout", "text": "{}_shown"}}]'
+    outputs = [RunOutputs(run=word * 8, recorded_at=now, outputs=text.format(word)) for word in ("mine", "SECRET")]
+    app_history.output_store_of(context).put(outputs)
+    answer = desk.package("mine.ipynb", "--json", "-o", "p.zip")
+    assert (answer.code, answer.json["sessions"], answer.json["missing"]) == (0, 1, []), answer.talk
+    found = dict(every_byte(str(desk.out / "p.zip"), tmp_path / "unpacked", known=b"saved"))
+    assert [name for name, data in found.items() if b"SECRET" in data] == []
+    (py,) = [data for name, data in found.items() if name.startswith("executed/") and name.endswith(".py")]
+    assert b"mine_executed()" in py and b"mine_later()" in py and b"# %matplotlib inline" in py
+    for name in (
+        f"rebuilt{mine.removesuffix('.ipynb')}.rebuilt.ipynb",
+        f"rebuilt{mine.removesuffix('.ipynb')}.log.ipynb",
+    ):
+        notebook = nbformat.reads(found[name].decode(), as_version=4)  # type: ignore[no-untyped-call]  # it has no types
+        nbformat.validate(notebook)
+        sources = [one["source"] for one in notebook["cells"]]
+        assert any("mine_later()" in source for source in sources)
+        assert b"mine_shown" in found[name]
+    everything = desk.package("--all", "--json", "-o", "q.zip")
+    assert (everything.json["sessions"], everything.json["notebooks"]) == (2, 2)
 
 
 def test_nothing_of_the_state_is_in_it(desk: Desk) -> None:

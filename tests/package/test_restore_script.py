@@ -24,7 +24,7 @@ from nbguard.package.restore_script import RESTORE
 from nbguard.package.zip_writing import ZipWriting
 from tests.helpers import notebook_bytes
 from tests.library import START
-from tests.package.conftest import Packing, run_restore
+from tests.package.conftest import Packing, restore_here, run_restore
 
 A = "/home/ada/work/a.ipynb"
 HOSTILE = [
@@ -107,12 +107,12 @@ def test_a_hostile_name_is_neither_written_nor_unpacked(tmp_path: Path, name: st
     target, evil = tmp_path / "deep" / "target", b"evil"
     if "\0" not in name and "\udcff" not in name and len(name) < 5000:
         package = package_of(tmp_path / "p.zip", {name: evil, "notebooks/good.ipynb": b"good"})
-        said = run_restore(package, "--to", target)
+        said = restore_here(package, "--to", target)
         assert said.code == 1 and "Traceback" not in said.err
-        assert run_restore(package, "--verify").code == 1
+        assert restore_here(package, "--verify").code == 1
     # Only the manifest names it, or only the zip does.
     package = package_of(tmp_path / "q.zip", {"notebooks/good.ipynb": b"good"}, [(name, evil)])
-    said = run_restore(package, "--to", target)
+    said = restore_here(package, "--to", target)
     assert said.code == 1 and "Traceback" not in said.err
     assert not [found for found in everything_below(tmp_path) if "evil" in found]
     assert not (target / "notebooks" / "good.ipynb").exists()
@@ -128,7 +128,7 @@ def test_a_member_that_is_no_plain_file_is_not_unpacked(tmp_path: Path) -> None:
             info.external_attr = (stat.S_IFLNK if "link" in name else stat.S_IFREG) << 16 | 0o777 << 16
             info.create_system = 3
             opened.writestr(info, data)
-    said = run_restore(path, "--to", tmp_path / "target")
+    said = restore_here(path, "--to", tmp_path / "target")
     assert said.code == 1 and "not a plain file" in said.out
     assert everything_below(tmp_path / "target/notebooks") == ["good.ipynb"]
 
@@ -140,7 +140,7 @@ def test_no_symlink_in_the_target_is_followed(tmp_path: Path, where: str) -> Non
     (outside / "home").mkdir(parents=True)
     (target / where).parent.mkdir(parents=True)
     (target / where).symlink_to(outside / "a.ipynb" if where.endswith("a.ipynb") else outside)
-    said = run_restore(package, "--to", target)
+    said = restore_here(package, "--to", target)
     assert said.code == 1 and "notebooks/home/a.ipynb" in said.out
     assert everything_below(outside) == ["home"]
 
@@ -151,7 +151,7 @@ def test_nothing_is_overwritten_and_what_is_there_already_counts(tmp_path: Path)
     (target / "notebooks").mkdir(parents=True)
     (target / "notebooks/a.ipynb").write_bytes(b"mine")
     (target / "notebooks/b.ipynb").write_bytes(b"b")
-    said = run_restore(package, "--to", target)
+    said = restore_here(package, "--to", target)
     assert said.code == 1 and "notebooks/a.ipynb" in said.out and "notebooks/b.ipynb" not in said.out
     assert (target / "notebooks/a.ipynb").read_bytes() == b"mine"
     assert everything_below(target / "notebooks") == ["a.ipynb", "b.ipynb"]
@@ -162,8 +162,8 @@ def test_twins_in_one_zip_and_in_another_case_overwrite_nothing(tmp_path: Path) 
     with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as opened:
         warnings.simplefilter("ignore")
         opened.writestr("notebooks/a.ipynb", b"two")
-    assert run_restore(path, "--verify").code == 1
-    assert run_restore(path, "--to", tmp_path / "target").code == 1
+    assert restore_here(path, "--verify").code == 1
+    assert restore_here(path, "--to", tmp_path / "target").code == 1
     assert (tmp_path / "target/notebooks/a.ipynb").read_bytes() == b"one"
 
 
@@ -202,20 +202,20 @@ def test_a_manifest_that_is_none_is_named(tmp_path: Path, manifest: bytes) -> No
         opened.writestr("MANIFEST.json", manifest)
         opened.writestr("notebooks/a", b"a")
     for action in (["--verify"], ["--list"], ["--to", str(tmp_path / "target")]):
-        said = run_restore(tmp_path / "p.zip", *action)
+        said = restore_here(tmp_path / "p.zip", *action)
         assert said.code == 1 and "MANIFEST.json" in said.out + said.err and "Traceback" not in said.err
 
 
 @pytest.mark.parametrize("arguments", [["--verify", "--list"], ["--nonsense"], ["a", "b"], ["/nowhere/p.zip"]])
 def test_it_ends_with_0_or_1_whatever_is_asked(arguments: list[str]) -> None:
-    assert run_restore(*arguments).code == 1
-    assert run_restore("--help").code == 0
+    assert restore_here(*arguments).code == 1
+    assert restore_here("--help").code == 0
 
 
 @pytest.mark.parametrize("garbage", [b"", b"PK\3\4", b"PK\5\6" + b"\0" * 18, os.urandom(1000)])
 def test_what_is_no_zip_is_said_so(tmp_path: Path, garbage: bytes) -> None:
     (tmp_path / "p.zip").write_bytes(garbage)
-    said = run_restore(tmp_path / "p.zip", "--verify")
+    said = restore_here(tmp_path / "p.zip", "--verify")
     assert said.code == 1 and "Traceback" not in said.err
 
 

@@ -102,7 +102,7 @@ def both(packing: Packing) -> Packing:
     return packing
 
 
-def every_byte(package: str, folder: Path) -> Iterator[tuple[str, bytes]]:
+def every_byte(package: str, folder: Path, known: bytes = b"mine = 1") -> Iterator[tuple[str, bytes]]:
     """The zip itself, every member, and every object of the bundle."""
     yield "zip", Path(package).read_bytes()
     with zipfile.ZipFile(package) as opened:
@@ -119,7 +119,7 @@ def every_byte(package: str, folder: Path) -> Iterator[tuple[str, bytes]]:
     for pack in (folder / "clone.git/objects/pack").glob("*.pack"):
         git("--git-dir=unpacked.git", "unpack-objects", "-q", data=pack.read_bytes())
     objects = git("--git-dir=unpacked.git", "cat-file", "--batch-all-objects", "--batch")
-    assert b"mine = 1" in objects  # the scan looks where the contents are
+    assert known in objects  # the scan looks where the contents are
     yield "bundle", objects
 
 
