@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.clock import SystemClock
 from nbguard.errors import ArchiveTrouble, NbguardError
+from nbguard.processes import is_alive
 from nbguard.rescue.findings import SourceName, Unavailable, Wanted
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Sources:
             JupyterCheckpoints(surveyed, places),
             GitStates(repositories, user),
             YStores(tuple(surveyed.ystores), self._file_names()),
-            Histories(self._databases, self._understand),
+            Histories(self._databases, self._understand, own.databases, self._known_cells),
             OpenFiles(machine.proc, user, only_home, self._understand),
             Kernels(self._kernels, SystemClock().now),
             TemporaryFiles(machine.temporary, avoid, user, time.monotonic),
@@ -201,6 +202,15 @@ class Sources:
                     ):
                         yield os.path.join(below, name)
 
+    def _known_cells(self) -> dict[str, int]:
+        """How many cells of each session were kept one by one."""
+        try:
+            library = self._opened_executed()
+            sessions = library.sessions() if library is not None else []
+            return {each.id: len(library.cells(each.generation, each.session)) for each in sessions} if library else {}
+        except _FOREIGN:
+            return {}
+
     def _understand(self, file: tuple[int, int], rows: Sequence[RawSession]) -> Sequence[NamedSession]:
         from nbguard.history.generations import FileIdentity, Lives, SessionRow, ended_utc, started_utc
         from nbguard.rescue.history import NamedSession
@@ -242,6 +252,8 @@ class Sources:
                 cells = ask_cells(kernel)
                 number = ask_now(kernel.connection, has_database=kernel.database is not None).session
             except KernelSilent as error:
+                if not is_alive(kernel.pid):
+                    continue
                 trouble = "" if cells else error.message
             database = kernel.database
             file = (database.device, database.inode) if database is not None else (0, 0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from nbguard.model import Confidence, ExecutedCell, session_id
 from nbguard.rescue.carving import history_rows, session_rows
@@ -34,6 +35,9 @@ class NamedSession:
     ended_at: datetime | None
 
 
+Choose = Callable[[Sequence[RawSession], Mapping[int, int]], set[int]]
+"""Which sessions are worth reading, by their numbers and the count of their cells."""
+
 Understand = Callable[[tuple[int, int], Sequence[RawSession]], Sequence[NamedSession]]
 """Which generation each session of a file (device, inode) belongs to, and when it was."""
 
@@ -49,10 +53,16 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """The databases at ``paths``; more than one may hold the same session."""
+    """The databases at ``paths``; more than one may hold the same session.
+
+    Those below ``own`` are copies of nbguard's: of these, only sessions count that hold more cells than are ``known``
+    (by id) to have been kept one by one.
+    """
 
     paths: Callable[[], Iterable[str]]
     understand: Understand
+    own: str = ""
+    known: Callable[[], Mapping[str, int]] = dict
 
     @property
     def name(self) -> SourceName:
@@ -65,8 +75,10 @@ class Histories:
         for path in dict.fromkeys(self.paths()):
             try:
                 status = os.stat(path)
+                file = (status.st_dev, status.st_ino)
+                is_own = bool(self.own) and path.startswith(self.own + "/")
                 with private_copy(path) as copy:
-                    rows = read_rows(copy)
+                    rows = read_rows(copy, partial(self._is_more, file) if is_own else None)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
@@ -75,10 +87,13 @@ class Histories:
             if rows.trouble:
                 unavailable.append(Unavailable(self.name, f"{path}: {rows.trouble}"))
             written = at_seconds(status.st_mtime)
-            found += session_findings(
-                self.name, path, rows, self.understand((status.st_dev, status.st_ino), rows.sessions), written
-            )
+            found += session_findings(self.name, path, rows, self.understand(file, rows.sessions), written)
         return Look(tuple(each for each in found if is_wanted(wanted, each)), tuple(unavailable))
+
+    def _is_more(self, file: tuple[int, int], sessions: Sequence[RawSession], counts: Mapping[int, int]) -> set[int]:
+        known = self.known()
+        ids = {each.number: session_id(each.generation, each.number) for each in self.understand(file, sessions)}
+        return {number for number, cells in counts.items() if known.get(ids.get(number, ""), 0) < cells}
 
 
 def is_wanted(wanted: Wanted, finding: Finding) -> bool:
@@ -86,12 +101,12 @@ def is_wanted(wanted: Wanted, finding: Finding) -> bool:
     return not wanted.session or finding.id == wanted.session or finding.id.startswith(wanted.session)
 
 
-def read_rows(copy: str) -> Rows:
-    """Everything in a private copy of a database; never raises for what is in it."""
+def read_rows(copy: str, choose: Choose | None = None) -> Rows:
+    """Everything in a private copy of a database, or the sessions that are chosen; never raises for what is in it."""
     try:
         connection = sqlite3.connect(copy, timeout=0)
         try:
-            return _selected(connection)
+            return _selected(connection, choose)
         finally:
             connection.close()
     except (sqlite3.Error, OverflowError, MemoryError) as error:
@@ -102,7 +117,7 @@ def read_rows(copy: str) -> Rows:
         return Rows((), (), said)
 
 
-def _selected(connection: sqlite3.Connection) -> Rows:
+def _selected(connection: sqlite3.Connection, choose: Choose | None) -> Rows:
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.execute("PRAGMA trusted_schema = OFF")
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -118,9 +133,15 @@ def _selected(connection: sqlite3.Connection) -> Rows:
         for number, start, end in connection.execute("SELECT session, start, end FROM sessions ORDER BY session"):
             if isinstance(number, int):
                 sessions.append(RawSession(number, _text(start), _text(end)))
+    numbers: Iterable[int | None] = (None,)
+    if choose is not None:
+        counts = connection.execute("SELECT session, count(*) FROM history GROUP BY session").fetchall()
+        numbers = sorted(choose(sessions, {number: cells for number, cells in counts if isinstance(number, int)}))
+    statement = "SELECT session, line, source_raw FROM history WHERE session = ?1 OR ?1 IS NULL ORDER BY 1, 2"
     cells = [
         (session, line, _text(source), outputs.get((session, line)))
-        for session, line, source in connection.execute("SELECT session, line, source_raw FROM history ORDER BY 1, 2")
+        for number in numbers
+        for session, line, source in connection.execute(statement, (number,))
         if isinstance(session, int) and isinstance(line, int)
     ]
     return Rows(tuple(sessions), tuple(cells))
