@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 5.0
 # Which descriptors lead to the parts; listing them costs more than looking at them.
 _LIST_SECONDS = 10.0
-POLL_SECONDS = 0.5
+# A row is to be kept within a second; each look costs a wake-up.
+POLL_SECONDS = 0.6
 BUSY_SECONDS = 0.1
 
 
@@ -68,7 +69,7 @@ class HeldOpen:
 
     def look(self) -> float:
         """Copy and read what changed; seconds after which to look again. Raises StorageTrouble from the record log."""
-        return min((self._look(orphan) for orphan in list(self._orphans.values())), default=POLL_SECONDS)
+        return min((self._look(orphan) for orphan in list(self._orphans.values())), default=_LIST_SECONDS)
 
     def _look(self, orphan: _Orphan) -> float:
         now = self._clock.monotonic()

@@ -1,7 +1,7 @@
 """All history databases of this user, watched: found, read as they change, copied, and missed when they go.
 
-A look at every file each half second costs less than file events would: an execution writes and removes a journal, and
-an idle database costs two calls of stat.
+A look at every file, oftener than once a second, costs less than file events would: an execution makes and removes a
+journal, and an idle database costs two calls of stat.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ _SCAN_SECONDS = 30.0
 _SCANS_AFTER_NEWS_SECONDS = (2.0, 20.0)
 _SAVE_SECONDS = 60.0
 _STAND_IN_SECONDS = 2.0
+# The first cell of a kernel comes later than that after its session.
+_NOBODY_SECONDS = 1.0
 _WORK_SECONDS = 1.0
-_LONGEST_BUSY_SECONDS = 2.0
+# A kernel under load is busy half of the time; what is busy for longer is locked by somebody.
+_MOST_BUSY_LOOKS = 50
+_LONG_BUSY_SECONDS = 2.0
 _COPY_WORK_SECONDS = 5.0
 
 
@@ -81,6 +85,7 @@ class Histories:
         self._profiles: list[str] = []
         self._listed: tuple[int, ...] = (-1,)
         self._runtime_times: tuple[int, ...] = ()
+        self._somebody_lives = False
         self._scans_due: list[float] = [float("-inf")]
         self._save_due = clock.monotonic() + _SAVE_SECONDS
 
@@ -88,7 +93,7 @@ class Histories:
         """Look at everything once; seconds after which to look again. Raises StorageTrouble: nothing is forgotten."""
         now = self._clock.monotonic()
         self._list()
-        wait = POLL_SECONDS
+        wait = POLL_SECONDS if self._somebody_lives else _NOBODY_SECONDS
         for watched in list(self._watched.values()):
             wait = min(wait, self._look(watched, now))
             if watched.is_owed_a_copy:
@@ -149,22 +154,23 @@ class Histories:
             state = state_of(watched.path)
         except Unreadable as error:
             self._tell(watched, error)
-            return POLL_SECONDS
+            return _NOBODY_SECONDS
         if state is None or state.file != watched.file:
             self._is_another(watched, state)
         if state is None or state.size == 0 or (state == watched.state and not watched.is_behind):
-            return POLL_SECONDS
+            return _NOBODY_SECONDS
         source = Source(path=watched.path, file=state.file, name=watched.path)
         try:
             watched.is_behind = self._read(watched, source, now)
         except (Busy, ChangedMeanwhile, FileNotFoundError):
-            wait = min(BUSY_SECONDS * (1 << watched.busy), _LONGEST_BUSY_SECONDS)
-            watched.busy, watched.due = min(watched.busy + 1, 8), now + wait
+            watched.busy += 1
+            wait = BUSY_SECONDS if watched.busy < _MOST_BUSY_LOOKS else _LONG_BUSY_SECONDS
+            watched.due = now + wait
             return wait
         except Unreadable as error:
             self._tell(watched, error)
             watched.state = state
-            return POLL_SECONDS
+            return _NOBODY_SECONDS
         self._tell(watched, None)
         watched.busy = 0
         watched.state = state if state.is_settled(self._now_ns()) else None
@@ -254,6 +260,7 @@ class Histories:
                     self._watch(file.path)
         self._held_open.update(kernels, {watched.file for watched in self._watched.values()})
         self._losing.judge(kernels)
+        self._somebody_lives = bool(kernels)
 
     # -- whole copies ----------------------------------------------------------------------------------------------
 
