@@ -338,7 +338,7 @@ class Assembly:
     def begin(self) -> None:
         preload()
         self.refuge.begin()
-        self.spool.outside = self.record_log.outside = self.refuge
+        self.spool.outside = self.record_log.outside = self.outputs.outside = self.refuge
         self.recorder.count_spool()
         self.watcher.start()
 

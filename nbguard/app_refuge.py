@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from nbguard import app_package
 from nbguard.archive.executed_library import ExecutedArchive
@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 
     from nbguard.cli.context import Context
     from nbguard.clock import Clock
+    from nbguard.package.build import Parts
     from nbguard.problems import ProblemBoard
 
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+_ROOMS = ("archive", "capture", "flight", "history", "package", "recover", "refuge", "watch")
+_IMPORTED_LATE = (
+    *("_strptime", "ctypes", "difflib", "gc", "http.client", "linecache", "pathspec", "psutil", "resource", "select"),
+    *("shlex", "shutil", "socket", "sqlite3", "tempfile", "traceback", "zipfile", "zmq", "zoneinfo"),
+)
+_ENCODINGS = ("ascii", "cp437", "idna", "latin-1", "unicode_escape", "utf-8", "utf-8-sig", "utf-16")
 _MOST_FDS = 16_384
 _SPARE_FDS = 256
 
@@ -77,10 +86,20 @@ def refuge_of(
 
 
 def preload() -> None:
-    """Import everything that is needed once HOME is gone, and with it perhaps all of Python's own modules."""
+    """Import everything that is needed once HOME is gone, and with it perhaps all of Python's own modules: every
+    module of our rooms (some 5 MB), and what they and the standard library import late."""
+    import importlib
+    import pkgutil
+
+    for room in _ROOMS:
+        package = importlib.import_module(f"nbguard.{room}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+    for name in _IMPORTED_LATE:
+        importlib.import_module(name)
+    for encoding in _ENCODINGS:
+        "x".encode(encoding)
     app_package.preload()
-    "x".encode("idna")
-    import shutil  # noqa: F401 - imported for later
 
 
 def package_from(context: Context, source: str | None, target: str) -> None:
@@ -104,11 +123,27 @@ def package_from(context: Context, source: str | None, target: str) -> None:
             everything=True,
             known_missing=missing + not_executed,
         )
-        app_package.build_package(parts, order, target, _quietly)
+        app_package.build_package(_without_imports(parts), order, target, _quietly)
     finally:
         store.catalog.close()
         if isinstance(executed, ExecutedArchive):
             executed.close()
+
+
+def _without_imports(parts: Parts) -> Parts:
+    """What needs a module that nobody imported in time (nbformat, for notebooks of formats long past) costs itself
+    alone, and is named in the package."""
+
+    def guarded(work: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
+        def attempt(*given: _Given.args, **named: _Given.kwargs) -> _Answer:
+            try:
+                return work(*given, **named)
+            except ImportError as error:
+                raise ArchiveTrouble(f"it needs a module that is gone: {error.name}") from error
+
+        return attempt
+
+    return replace(parts, export=guarded(parts.export), rebuild=guarded(parts.rebuild), as_page=guarded(parts.as_page))
 
 
 def covers(index: str, others: Sequence[str]) -> bool:

@@ -130,8 +130,8 @@ class ExecutedLibrary(Protocol):
 class Outside(Protocol):
     """What keeps our files alive outside HOME. Neither method raises: trouble with it costs no version."""
 
-    def hold_draft(self, path: str) -> None:
-        """A draft was just made durable."""
+    def hold(self, path: str) -> None:
+        """A file of ours was just made: a draft, a segment, recorded outputs."""
 
     def release(self, names: Sequence[str]) -> None:
         """Drafts or segments of these file names are about to go, for the archive has them: what it took is held when

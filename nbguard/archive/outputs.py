@@ -16,6 +16,7 @@ from nbguard.clock import Clock, iso
 from nbguard.durable import fsync_folder, make_private_folder, unlink_quietly
 from nbguard.errors import Refused, StorageTrouble, storage_trouble
 from nbguard.model import RunOutputs
+from nbguard.ports import Outside
 
 FORMAT = 1
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})-[0-9]+-[0-9a-f]{16}\.jsonl")
@@ -80,6 +81,7 @@ class RecordedOutputs:
         self._reserve = reserve or Reserve()
         self._lock = threading.Lock()
         self._folders = [folder]
+        self.outside: Outside | None = None
         if emergency is not None:
             self.spill_to(emergency)
         self._open: _OpenDay | None = None
@@ -178,6 +180,8 @@ class RecordedOutputs:
         try:
             if self._open is None:
                 self._open = _OpenDay(folder, today)
+                if self.outside is not None:
+                    self.outside.hold(self._open.path)
             self._open.append(data)
         except OSError as error:
             self._close()  # never written again: a line after a torn one would be lost with it
@@ -210,9 +214,9 @@ class _OpenDay:
         self._folder = folder
         self._day = day
         self._size = 0
-        self._path = os.path.join(folder, f"{day.isoformat()}-{os.getpid()}-{os.urandom(8).hex()}.jsonl")
+        self.path = os.path.join(folder, f"{day.isoformat()}-{os.getpid()}-{os.urandom(8).hex()}.jsonl")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(self._path, flags, 0o600)
+        self._fd = os.open(self.path, flags, 0o600)
         try:
             fsync_folder(folder)
         except BaseException:
@@ -222,7 +226,7 @@ class _OpenDay:
     def is_fit(self, folder: str, day: date) -> bool:
         """Whether more of that day may be appended: the file is still where it was, and in that folder."""
         try:
-            there, here = os.lstat(self._path), os.fstat(self._fd)
+            there, here = os.lstat(self.path), os.fstat(self._fd)
         except OSError:
             return False
         same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)

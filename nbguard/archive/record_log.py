@@ -89,7 +89,8 @@ class Holding:
     """Holds a segment that nobody writes. Raises Busy while its writer lives, OSError when it is gone."""
 
     def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        # For writing, though nothing is written: network file systems lock no file that is open for reading alone.
+        self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -220,6 +221,8 @@ class RecordSegments:
         try:
             if segment is None:
                 segment = self._open = _OpenSegment(folder, self._name(), self._clock.monotonic())
+                if self.outside is not None:
+                    self.outside.hold(segment.path)
             segment.append(data)
         except OSError as error:
             self._end()  # never written again: a line after a torn one would be lost with it

@@ -330,7 +330,7 @@ class Spool:
                 continue
             else:
                 if self.outside is not None and folder == self.folder:
-                    self.outside.hold_draft(os.path.join(folder, "new", file_name(kept)))
+                    self.outside.hold(os.path.join(folder, "new", file_name(kept)))
                 return kept
         assert first is not None
         raise first

@@ -69,12 +69,14 @@ class Alive:
 
     # -- holding -----------------------------------------------------------------------------------------------------
 
-    def hold_draft(self, path: str) -> None:
-        """Keep one new draft alive at once. Raises nothing: the next look tries again."""
-        name = f"spool/new/{os.path.basename(path)}"
+    def hold(self, path: str) -> None:
+        """Keep one new file alive at once. Raises nothing: the next look tries again."""
+        name = self._survey.name_of(path)
+        if name is None:
+            return  # it lies in the emergency place already
         with self._lock, suppress(OSError):
             status = os.lstat(path)
-            self._hold(name, Seen(path, Kind.DRAFT, status.st_dev, status.st_ino))
+            self._hold(name, Seen(path, kind_of(name), status.st_dev, status.st_ino))
 
     def release(self, names: Iterable[str], *, now: float) -> None:
         """Let go of drafts (by their file names): the archive has them, and whatever it took is alive first."""

@@ -89,9 +89,9 @@ class Refuge:
 
     # -- the port ----------------------------------------------------------------------------------------------------
 
-    def hold_draft(self, path: str) -> None:
+    def hold(self, path: str) -> None:
         if self._note is None:
-            self._alive.hold_draft(path)
+            self._alive.hold(path)
 
     def release(self, names: Sequence[str]) -> None:
         if self._note is None:

@@ -66,6 +66,14 @@ class Survey:
         self._listings = used
         return {name: seen for listing in used.values() for name, seen in listing.files.items()}, anew
 
+    def name_of(self, path: str) -> str | None:
+        """The name of a file in one of our folders; None for one that lies elsewhere."""
+        above = os.path.dirname(path)
+        for folder, name, _ in self._shelves():
+            if folder == above:
+                return self._target(name, os.path.basename(path)) or None
+        return None
+
     def _shelves(self) -> tuple[tuple[str, str, Kind], ...]:
         """(folder, its name, what lies in it), objects last: a name that was seen is never newer than they are."""
         places = self._places

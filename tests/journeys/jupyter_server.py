@@ -28,6 +28,7 @@ class JupyterServer:
     def __init__(self, home: Path, root: Path) -> None:
         self.home = home
         self.root = root
+        self.python = sys.executable
         self.process: subprocess.Popen[bytes] | None = None
         self._url = ""
 
@@ -60,7 +61,7 @@ class JupyterServer:
         with open(self.home / "server.log", "ab") as said:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                    *(self.python, "-m", "jupyterlab", "--no-browser", "--allow-root"),
                     *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--IdentityProvider.token={TOKEN}"),
                     f"--ServerApp.root_dir={self.root}",
                     "--ServerApp.log_level=WARN",

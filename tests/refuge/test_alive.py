@@ -26,8 +26,8 @@ class Wired:
         self.alive = alive
         self.released: list[str] = []
 
-    def hold_draft(self, path: str) -> None:
-        self.alive.hold_draft(path)
+    def hold(self, path: str) -> None:
+        self.alive.hold(path)
 
     def release(self, names: Sequence[str]) -> None:
         self.released += names
