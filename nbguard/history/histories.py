@@ -193,6 +193,7 @@ class Histories:
         """Read a private copy that is thrown away; it takes long to make, so more of it is read at once."""
         try:
             with self._copies.borrow(parts) as copy:
+                self._board.clear(source.path)
                 copied = Source(path=source.path, file=source.file, name=source.name, copy=copy)
                 while self.tail.look(copied):
                     if self._clock.monotonic() >= until + _COPY_WORK_SECONDS:

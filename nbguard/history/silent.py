@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-SETTLED_SECONDS = 15.0
+SETTLED_SECONDS = 25.0
 _HINT_RESTART = "restart the kernel when you can: it then writes history again; save its notebook first"
 
 
