@@ -252,7 +252,7 @@ class Sources:
                 cells = ask_cells(kernel)
                 number = ask_now(kernel.connection, has_database=kernel.database is not None).session
             except KernelSilent as error:
-                if not is_alive(kernel.pid):
+                if not is_alive(kernel.pid) or not self._concerns_us(kernel, paths):
                     continue
                 trouble = "" if cells else error.message
             database = kernel.database
@@ -268,6 +268,14 @@ class Sources:
                 cells=tuple((cell.line, cell.source, cell.output) for cell in cells),
                 trouble=trouble,
             )
+
+    def _concerns_us(self, kernel: LiveKernel, paths: dict[str, str]) -> bool:
+        """Whether the silence of a kernel is worth a word: not that of an unknown one of another HOME."""
+        from nbguard.history.process_table import environment
+
+        if paths.get(kernel.kernel) or kernel.path:
+            return True
+        return os.path.normpath(environment(kernel.pid).get("HOME", "")) == os.path.normpath(self._machine.home)
 
     def _paths_of_kernels(self) -> dict[str, str]:
         """Where each kernel's notebook is now: what its server says, else the newest link that was kept."""
