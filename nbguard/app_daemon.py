@@ -117,6 +117,9 @@ class Assembly:
                 FileIdentity(device, inode), session
             ),
             stopped_writing=lambda: tuple(self._lost),
+            is_sound=lambda device, inode: (
+                self.histories.tail.newest_generation(FileIdentity(device, inode)) is not None
+            ),
         )
         self.flight = flight_recorder_of(context, roots, self.clock, self.linking.kernels)
         self.heartbeat = context.places.heartbeat

@@ -184,6 +184,7 @@ def linking_of(
     clock: Clock,
     generation_of: GenerationOf,
     stopped_writing: Callable[[], Iterable[Life]],
+    is_sound: Callable[[int, int], bool],
 ) -> Linking:
     """What ties sessions to notebooks while kernels live; with NBGUARD_HOME only kernels whose HOME is ours.
 
@@ -216,6 +217,7 @@ def linking_of(
         chain=renames_of(context),
         known_links=known_links,
         stopped_writing=stopped_writing,
+        is_sound=is_sound,
     )
 
 

@@ -250,7 +250,8 @@ class Sources:
             number, cells, trouble = None, [], ""
             try:
                 cells = ask_cells(kernel)
-                number = ask_now(kernel.connection, has_database=kernel.database is not None).session
+                is_in_place = kernel.database is not None and not kernel.database.deleted
+                number = ask_now(kernel.connection, has_database=is_in_place).session
             except KernelSilent as error:
                 if not is_alive(kernel.pid) or not self._concerns_us(kernel, paths):
                     continue

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS: Final = 3.0
 _DELIMITER: Final = b"<IDS|MSG>"
-_TRIES: Final = 3
-_MOST_STEPS_BACK: Final = 12
+_MOST_STEPS: Final = 200
+_ANY_THREAD_SINCE: Final = (8, 18)
 _LONGEST_MESSAGE_BYTES: Final = 512_000_000
 
 JsonObject = dict[str, object]
@@ -56,16 +56,21 @@ class Now:
     last: Remembered
 
 
-class ControlChannel:
-    """One connection to one kernel, for a few questions; a context manager. Use it from one thread.
+class Channel:
+    """One connection to one kernel's control channel, for a few questions; a context manager. Use it from one thread.
+
+    With ``shell`` to the channel on which cells are run, where a question waits for a running cell.
 
     Its identity is ours alone, so no frontend's answers are taken away. Raises KernelSilent.
     """
 
-    def __init__(self, connection: Connection, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, connection: Connection, timeout_seconds: float = TIMEOUT_SECONDS, *, shell: bool = False
+    ) -> None:
         import zmq
 
         self._connection = connection
+        self._address = connection.shell_address if shell else connection.control_address
         self._timeout_seconds = timeout_seconds
         self._session = uuid.uuid4().hex
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -75,7 +80,7 @@ class ControlChannel:
             self._context.destroy(linger=0)
             raise KernelSilent(f"no kernel can be reached so: {type(error).__name__}", hint=_HINT) from None
 
-    def __enter__(self) -> ControlChannel:
+    def __enter__(self) -> Channel:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,7 +89,7 @@ class ControlChannel:
     def history(self, **content: object) -> list[tuple[int, int, object]]:
         """The rows of one ``history_request``: (session, line, source or [source, output])."""
         asked = {"raw": True, "output": False, "session": 0, "start": 0, "stop": None, "n": None, **content}
-        answer = self._ask("history_request", {"pattern": None, "unique": False, **asked})
+        answer = self.ask("history_request", {"pattern": None, "unique": False, **asked})
         rows = answer.get("history")
         if answer.get("status") != "ok" or not isinstance(rows, list):
             raise KernelSilent("a kernel did not tell its history", hint=_HINT)
@@ -104,10 +109,11 @@ class ControlChannel:
         if known.curve_public:
             socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
             socket.curve_serverkey = known.curve_public
-        socket.connect(known.control_address)
+        socket.connect(self._address)
         return socket
 
-    def _ask(self, kind: str, content: JsonObject) -> JsonObject:
+    def ask(self, kind: str, content: JsonObject) -> JsonObject:
+        """The content of the answer to one question."""
         import zmq
 
         message = uuid.uuid4().hex
@@ -173,21 +179,22 @@ def prepare() -> None:
 
 
 def ask_now(connection: Connection, *, has_database: bool = True, timeout_seconds: float = TIMEOUT_SECONDS) -> Now:
-    """Which session this kernel is in. ``session`` is None when it has run no cell yet. Raises KernelSilent.
+    """Which session this kernel is in. ``session`` is None when it has run no cell yet, or cannot tell. Raises
+    KernelSilent.
 
-    A kernel without rows answers ``tail`` with a row of another session. So a number counts only when the kernel calls
-    the session of that number its present one: asked for that, it answers with session 0.
+    ``has_database`` must be False unless its database is in place and sound: whatever goes wrong while IPython reads
+    it, IPython calls it corrupt and moves the file at that path away. For the same reason ``tail`` is never asked for,
+    which writes first, and an IPython that cannot read from the control channel's thread (before 8.18) is asked on the
+    shell channel, where it can.
     """
-    with ControlChannel(connection, timeout_seconds) as channel:
+    with Channel(connection, timeout_seconds) as channel:
         last = _last(channel)
-        if last.line < 1:
+        if last.line < 1 or not has_database:
             return Now(None, last)
-        ways = (_by_tail, _by_steps_back) if has_database else (_by_steps_back, _by_tail)
-        for way in ways:
-            number = way(channel)
-            if number is not None and _is_present(channel, number):
-                return Now(number, last)
-        return Now(None, last)
+        if _reads_from_any_thread(channel):
+            return Now(_number(channel), last)
+    with Channel(connection, timeout_seconds, shell=True) as channel:
+        return Now(_number(channel), last)
 
 
 def ask_history(
@@ -215,47 +222,44 @@ def ask_cells(kernel: LiveKernel, *, since: int = 1, timeout_seconds: float = TI
     """The cells that a live kernel remembers, from number ``since`` on. Raises KernelSilent."""
     if kernel.connection is None:
         raise KernelSilent("an IPython in a terminal has no channel to ask on", hint=_HINT)
-    with ControlChannel(kernel.connection, timeout_seconds) as channel:
+    with Channel(kernel.connection, timeout_seconds) as channel:
         rows = channel.history(hist_access_type="range", output=True, start=max(since, 1))
     cells = [cell for _, line, told in rows if (cell := _cell(line, told)) is not None]
     return [replace(cell, source=cell.source.rstrip("\n")) for cell in cells if cell.line >= 1 and cell.source]
 
 
-def _last(channel: ControlChannel) -> Remembered:
+def _last(channel: Channel) -> Remembered:
     """The last cell of the present session, from memory; line 0 when there is none."""
     rows = channel.history(hist_access_type="range", start=-1)
     found = _cell(rows[-1][1], rows[-1][2]) if rows else None
     return found or Remembered(0, "", None)
 
 
-def _by_tail(channel: ControlChannel) -> int | None:
-    """The number that the database's last row of this session has."""
-    for _ in range(_TRIES):
-        try:
-            rows = channel.history(hist_access_type="tail", n=1)
-        except KernelSilent:
-            return None
-        last = _last(channel)
-        found = _cell(rows[-1][1], rows[-1][2]) if rows else None
-        if found is not None and found.source == last.source:
-            return rows[-1][0]  # else a cell began between the two questions
-    return None
+def _reads_from_any_thread(channel: Channel) -> bool:
+    """Whether this is an IPython that opens its database for every thread."""
+    told = channel.ask("kernel_info_request", {})
+    parts = str(told.get("implementation_version") or "").split(".")
+    if told.get("implementation") != "ipython" or not all(part.isdecimal() for part in parts[:2]):
+        return False
+    return tuple(int(part) for part in parts[:2]) >= _ANY_THREAD_SINCE
 
 
-def _by_steps_back(channel: ControlChannel) -> int | None:
-    """The number after that of an earlier session with rows: asked for by its distance."""
-    for steps in range(1, _MOST_STEPS_BACK):
-        try:
-            rows = channel.history(hist_access_type="range", session=-steps, start=1, stop=2)
-        except KernelSilent:
-            return None
+def _number(channel: Channel) -> int | None:
+    """The number of the present session. Sessions are asked for by their distance, until one has rows.
+
+    Where none before it has, its own number is a small one. Either is believed only when the kernel answers for it
+    with its present session, which it calls 0.
+    """
+    for steps in range(1, _MOST_STEPS):
+        rows = channel.history(hist_access_type="range", session=-steps, start=1, stop=2)
         if rows and rows[0][0] > 0:
-            return rows[0][0] + steps
-    return None
+            number = rows[0][0] + steps
+            return number if _is_present(channel, number) else None
+    return next((number for number in range(1, _MOST_STEPS) if _is_present(channel, number)), None)
 
 
-def _is_present(channel: ControlChannel, number: int) -> bool:
-    rows = channel.history(hist_access_type="range", session=number, start=-1)
+def _is_present(channel: Channel, number: int) -> bool:
+    rows = channel.history(hist_access_type="range", session=number, start=1, stop=2)
     return bool(rows) and all(row[0] == 0 for row in rows)
 
 

@@ -24,7 +24,8 @@ class Connection:
     ip: str
     control_port: int
     iopub_port: int
-    key: bytes = field(repr=False)
+    shell_port: int = 0
+    key: bytes = field(default=b"", repr=False)
     scheme: str = "hmac-sha256"
     curve_public: bytes = field(default=b"", repr=False)
     curve_secret: bytes = field(default=b"", repr=False)
@@ -34,9 +35,17 @@ class Connection:
     @property
     def control_address(self) -> str:
         """What ZeroMQ connects to; a kernel that listens everywhere is reached on this machine."""
+        return self._address(self.control_port)
+
+    @property
+    def shell_address(self) -> str:
+        """The same of the channel on which cells are run."""
+        return self._address(self.shell_port)
+
+    def _address(self, port: int) -> str:
         if self.transport == "ipc":
-            return f"ipc://{self.ip}-{self.control_port}"
-        return f"{self.transport}://{'127.0.0.1' if self.ip in _LOCAL else self.ip}:{self.control_port}"
+            return f"ipc://{self.ip}-{port}"
+        return f"{self.transport}://{'127.0.0.1' if self.ip in _LOCAL else self.ip}:{port}"
 
 
 def read_connection(path: str) -> Connection | None:
@@ -51,7 +60,7 @@ def read_connection(path: str) -> Connection | None:
 
 def _understood(told: dict[str, object]) -> Connection | None:
     transport, ip = told.get("transport"), told.get("ip")
-    control, iopub = told.get("control_port"), told.get("iopub_port")
+    control, iopub, shell = told.get("control_port"), told.get("iopub_port"), told.get("shell_port")
     if transport not in ("tcp", "ipc") or not isinstance(ip, str) or "\0" in ip:
         return None
     if not isinstance(control, int) or not isinstance(iopub, int):
@@ -61,6 +70,7 @@ def _understood(told: dict[str, object]) -> Connection | None:
         ip=ip,
         control_port=control,
         iopub_port=iopub,
+        shell_port=shell if isinstance(shell, int) else 0,
         key=_bytes(told.get("key")),
         scheme=_text(told.get("signature_scheme")) or "hmac-sha256",
         curve_public=_bytes(told.get("curve_publickey")),

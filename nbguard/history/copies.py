@@ -1,7 +1,7 @@
 """Whole copies of history databases, taken so that no kernel can feel it.
 
-The bytes are copied without any lock, and count only if nothing was written meanwhile. A database that is always being
-written is copied under a shared lock that is given back after a moment, done or not. Never in steps: a stepped backup
+The bytes are copied without any lock, and count only if nothing was written meanwhile. Where something always is, the
+copy is compared under a shared lock that is given back after a moment, done or not, and mended. Never in steps: a stepped backup
 begins anew at each write, and never ends. A copy is opened, brought in order and checked before it gets its name.
 """
 
@@ -31,6 +31,8 @@ _DAY_SECONDS = 86_400.0
 _COPYING = "cannot copy a history database"
 _TRIES = 3
 _PIECE = 1 << 20
+_PAGE = 4096
+_MOST_DIFFERING_PAGES = 2000
 _BEING_MADE = ".making-"
 _COUNTER = slice(24, 28)
 # Two writes within one tick of the file system's clock have the same time.
@@ -92,10 +94,11 @@ def copy_unlocked(parts: Mapping[str, str], target: str) -> int:
     raise _being_written()
 
 
-def copy_locked(path: str, target: str) -> int:
-    """Copy a database of one file under a shared lock; when it was last written (ns). Raises Busy, OSError.
+def mend_locked(path: str, target: str) -> int:
+    """Make an unlocked copy equal to a database of one file; when that was last written (ns). Raises Busy, OSError.
 
-    Busy also when it would take too long.
+    Under a shared lock both are only read and compared; what differs is written when the lock is given back, for a disk
+    may let a writer wait for seconds. Busy also when it would take too long.
     """
     with TOUCHING:
         source = _open_source(path)
@@ -104,12 +107,39 @@ def copy_locked(path: str, target: str) -> int:
                 locking.isolation_level = None
                 locking.execute("BEGIN")
                 locking.execute("SELECT count(*) FROM sqlite_master").fetchone()
-                _copy_from(source, target, time.monotonic() + MOST_LOCKED_SECONDS)
-                return os.fstat(source).st_mtime_ns
+                size, written_ns = os.fstat(source).st_size, os.fstat(source).st_mtime_ns
+                differing = _differing(source, size, target, time.monotonic() + MOST_LOCKED_SECONDS)
         except sqlite3.Error as error:
             raise Busy(f"{path}: {error}", hint="it is copied later") from error
         finally:
             os.close(source)  # only now: it would take the lock with it
+    into = os.open(target, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.ftruncate(into, size)
+        for offset, piece in differing:
+            os.pwrite(into, piece, offset)
+    finally:
+        os.close(into)
+    return written_ns
+
+
+def _differing(source: int, size: int, target: str, deadline: float) -> list[tuple[int, bytes]]:
+    found: list[tuple[int, bytes]] = []
+    copy = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        for start in range(0, size, _PIECE):
+            wanted, there = os.pread(source, _PIECE, start), os.pread(copy, _PIECE, start)
+            if wanted != there:
+                found += [
+                    (start + at, wanted[at : at + _PAGE])
+                    for at in range(0, len(wanted), _PAGE)
+                    if wanted[at : at + _PAGE] != there[at : at + _PAGE]
+                ]
+            if time.monotonic() > deadline or len(found) > _MOST_DIFFERING_PAGES:
+                raise Busy("the database is too large to be copied while it is written", hint="it is copied later")
+    finally:
+        os.close(copy)
+    return found
 
 
 def put_in_order(path: str) -> bool:
@@ -227,7 +257,7 @@ class DatabaseCopies:
                 raise
             for suffix in PARTS[1:]:
                 unlink_quietly(making + suffix)
-            written_ns = copy_locked(parts[""], making)
+            written_ns = mend_locked(parts[""], making)
         os.utime(making, ns=(written_ns, written_ns))
 
     def _of(self, generation: str) -> list[str]:
@@ -280,23 +310,18 @@ def _copy(path: str, target: str) -> None:
     with TOUCHING:
         source = _open_source(path)
     try:
-        _copy_from(source, target, None)
+        _copy_from(source, target)
     finally:
         with TOUCHING:
             os.close(source)
 
 
-def _copy_from(source: int, target: str, deadline: float | None) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    into = os.open(target, flags, 0o600)
+def _copy_from(source: int, target: str) -> None:
+    into = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         offset = 0
         while sent := os.sendfile(into, source, offset, _PIECE):
             offset += sent
-            if deadline is not None and time.monotonic() > deadline:
-                raise Busy(
-                    "the database is too large to be copied while it is being written", hint="it is copied later"
-                )
     finally:
         os.close(into)
 

@@ -215,6 +215,8 @@ class Histories:
     def _tell(self, watched: _Watched, error: NbguardError | None) -> None:
         """A live database that cannot be read is one that no kernel can write."""
         text = error.message if error is not None else ""
+        if error is not None and os.path.basename(watched.path) == LIVE:
+            self._board.note(LOST, error.message, error.hint, subject=watched.path)
         if text == watched.told:
             return
         watched.told = text
@@ -222,8 +224,6 @@ class Histories:
             self._board.clear(watched.path)
             return
         _log.warning("%s", text)
-        if os.path.basename(watched.path) == LIVE:
-            self._board.note(LOST, error.message, error.hint, subject=watched.path)
         watched.is_owed_a_copy = True
 
     def _keep_what_is_there(self, watched: _Watched) -> None:

@@ -119,7 +119,8 @@ class KernelFinder:
         if self._only_home and os.path.realpath(environment.get("HOME") or "/nowhere") != self._only_home:
             return None
         runtime = os.path.dirname(file) if os.path.isabs(file) else runtime_of(environment)
-        if runtime:
+        # nbclient puts its connection files into /tmp, where something changes all the time.
+        if runtime and (not file or _FILE.fullmatch(os.path.basename(file))):
             self.runtimes.add(runtime)
         if not starts_one:
             return None  # a server: kernels' files will appear in its folder

@@ -6,27 +6,25 @@ a minute and when something changed.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from nbguard.clock import Clock
 from nbguard.errors import NbguardError
 from nbguard.history import process_table
-from nbguard.history.asking import KernelSilent, ask_now, prepare
-from nbguard.history.kernels import LiveKernel, databases_of
+from nbguard.history.asking import prepare
+from nbguard.history.identifying import TICK_SECONDS, Identifying, IsSound, Known, may_be_asked
+from nbguard.history.kernels import LiveKernel
 from nbguard.history.links import (
     Belonging,
     Chain,
     Place,
     Seen,
     Served,
-    Willingness,
-    may_ask,
     new_links,
     places_of,
 )
@@ -34,58 +32,19 @@ from nbguard.history.population import Population
 from nbguard.history.process_table import Life
 from nbguard.history.remembering import Remembering
 from nbguard.history.served import UNHEARD, Servers, Told
-from nbguard.model import Generation, Link, Record
+from nbguard.model import Link, Record
 from nbguard.ports import RecordLog
 
 _log = logging.getLogger(__name__)
 
+__all__ = ["TICK_SECONDS", "GenerationOf", "Linking"]
+
 GenerationOf = Callable[[int, int, int], str | None]
 """The generation of (device, inode, session number); None while its database was not read."""
 
-TICK_SECONDS: Final = 1.5
 _SERVERS_SECONDS: Final = 60.0
-# A history row is written in pages. Where no row is written, a cell still wakes threads, a few bytes each time; an idle
-# kernel does so twice a second.
-_A_ROW_BYTES: Final = 4096
-_IDLE_BYTES_PER_SECOND: Final = 20.0
-_A_WAKING_BYTES: Final = 40.0
-_STILL_SECONDS: Final = 3.0
-_PATIENCE_SECONDS: Final = 60.0
-_LONGEST_WAIT_SECONDS: Final = 20.0
-_MOST_FAILURES: Final = 5
 # After a notebook's file changed its place, the watcher needs some seconds to understand how.
 _LOOKS_AFTER_MOVE_SECONDS: Final = (2.0, 4.0, 8.0, 16.0)
-
-
-@dataclass(slots=True)
-class _Known:
-    """What we know of one life of a kernel. ``session`` is -1 until it was asked."""
-
-    kernel: LiveKernel
-    met_at: float
-    worked_at: float | None
-    written: int = 0
-    looked_at: float = 0.0
-    ticks: int = 0
-    ran_at: float = 0.0
-    not_before: float = 0.0
-    wait_seconds: float = TICK_SECONDS
-    failures: int = 0
-    session: int = -1
-    file: tuple[int, int] | None = None
-    generation: str | None = None
-    links: list[Link] = field(default_factory=list)
-    places: tuple[Place, ...] = ()
-    served_since: dict[str, datetime] = field(default_factory=dict)
-    chains: dict[tuple[str, datetime], Sequence[str]] = field(default_factory=dict)
-    identities: dict[str, tuple[int, int] | None] = field(default_factory=dict)
-    looks_due: list[float] = field(default_factory=list)
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether its session is still to be asked for."""
-        kernel = self.kernel
-        return self.session < 0 and kernel.is_ipython and kernel.connection is not None and not kernel.keeps_nothing
 
 
 class Linking:
@@ -101,6 +60,7 @@ class Linking:
         chain: Chain,
         known_links: Callable[[], Sequence[Link]],
         stopped_writing: Callable[[], Iterable[Life]] = tuple,
+        is_sound: IsSound = lambda device, inode: True,
     ) -> None:
         self._population = population
         self._log = log
@@ -109,13 +69,14 @@ class Linking:
         self._chain = chain
         self._known_links = known_links
         self._before: dict[str, list[Link]] | None = None
+        self._identifying = Identifying(clock, is_sound)
         self._remembering = Remembering(clock, stopped_writing)
         self._servers = Servers()
         self._servers_due = float("-inf")
-        self._lives: dict[Life, _Known] = {}
-        self._stamps: dict[str, int] = {}
+        self._lives: dict[Life, Known] = {}
         self._pending: list[Record] = []
         self._is_prepared = False
+        self._facts: tuple[tuple[LiveKernel, tuple[Place, ...], int, str | None], ...] = ()
         self._present: tuple[LiveKernel, ...] = ()
 
     def kernels(self) -> tuple[LiveKernel, ...]:
@@ -131,22 +92,31 @@ class Linking:
         self._population.refresh()
         now = self._clock.monotonic()
         has_news = self._meet(now)
-        self._notice_work(now)
-        asking = [known for known in self._lives.values() if _may_be_asked(known, now)]
+        self._identifying.notice_work(self._lives.values(), now)
+        asking = [known for known in self._lives.values() if may_be_asked(known, now)]
         moved = self._notice_moves(now)
         if self._lives and (has_news or asking or moved or now >= self._servers_due):
             told = self._servers.ask(self._population.runtimes)
             self._servers_due = now + _SERVERS_SECONDS
             for known in asking:
-                self._ask_if_idle(known, told, now)
+                in_memory = self._identifying.ask_if_idle(known, told, now)
+                self._pending += [in_memory] if in_memory is not None else []
             for known in self._lives.values():
                 self._look_where(known, told)
-        for known in self._lives.values():
-            self._link(known)
+        if self._has_changed():
+            for known in self._lives.values():
+                self._link(known)
+            self._flush()
+            self._present = tuple(_presented(known) for known in self._lives.values() for known in _by_place(known))
+        self._pending += self._remembering.step(self._present, self._is_idle)
         self._flush()
-        self._present = tuple(_presented(known) for known in self._lives.values() for known in _by_place(known))
-        self._pending += self._remembering.step([_presented(known) for known in self._lives.values()], self._is_idle)
-        self._flush()
+
+    def _has_changed(self) -> bool:
+        """Whether anything is known that was not at the last step, or still waits for a generation."""
+        facts = tuple((known.kernel, known.places, known.session, known.generation) for known in self._lives.values())
+        is_same = facts == self._facts
+        self._facts = facts
+        return not is_same or any(known.session >= 0 and known.generation is None for known in self._lives.values())
 
     # -- who lives -------------------------------------------------------------------------------------------------
 
@@ -162,12 +132,12 @@ class Linking:
                 prepare()  # now: later the files may be gone, with the rest of HOME
                 self._is_prepared = True
             written = process_table.written_bytes(kernel.pid)
-            known = _Known(kernel, met_at=now, worked_at=now, written=written, looked_at=now, ran_at=now)
+            known = Known(kernel, met_at=now, worked_at=now, written=written, looked_at=now, ran_at=now)
             self._lives[kernel.life] = known
             self._remember(known)
         return bool(new)
 
-    def _remember(self, known: _Known) -> None:
+    def _remember(self, known: Known) -> None:
         """What was kept of this life by an earlier daemon: it is not asked again."""
         if self._before is None:
             self._before = {}
@@ -187,78 +157,9 @@ class Linking:
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    def _notice_work(self, now: float) -> None:
-        """Which kernels may have run their first cell: looked at only when their database changed."""
-        unknown = [known for known in self._lives.values() if known.is_unknown]
-        stamps = {file.path: _stamp(file.path) for known in unknown for file in known.kernel.databases}
-        for known in unknown:
-            ticks = process_table.processor_ticks(known.kernel.pid)
-            if ticks > known.ticks + 1:
-                known.ran_at = now
-            known.ticks = ticks
-            in_place = [stamps[file.path] for file in known.kernel.databases if stamps[file.path]]
-            before = [self._stamps.get(file.path) for file in known.kernel.databases if stamps[file.path]]
-            if in_place and in_place == before:
-                continue
-            written = process_table.written_bytes(known.kernel.pid)
-            idle = _IDLE_BYTES_PER_SECOND * (now - known.looked_at) + _A_WAKING_BYTES
-            if written - known.written >= (_A_ROW_BYTES if in_place else idle):
-                known.worked_at = now
-            if known.worked_at is not None or not in_place:
-                known.written, known.looked_at = written, now
-        self._stamps = stamps
-
-    def _ask_if_idle(self, known: _Known, told: Told, now: float) -> None:
-        state = told.state_of(known.kernel.kernel, known.kernel.server_pid)
-        if state in ("", UNHEARD):
-            # Nobody knows whether it is at work: one that uses no processor is taken for idle.
-            is_still = now - known.ran_at >= _STILL_SECONDS
-            is_patient = state == UNHEARD or now - (known.worked_at or now) < _PATIENCE_SECONDS
-            state = "busy" if not is_still and is_patient else ""
-        if may_ask(Willingness(worked_at=known.worked_at, not_before=known.not_before, state=state), now):
-            self._ask(known, now)
-        elif state == "busy":
-            known.not_before = now + known.wait_seconds
-            known.wait_seconds = min(2 * known.wait_seconds, _LONGEST_WAIT_SECONDS)
-
     def _is_idle(self, kernel: LiveKernel) -> bool:
         told = self._servers.ask(self._population.runtimes)
         return told.state_of(kernel.kernel, kernel.server_pid) in ("idle", "", UNHEARD)
-
-    def _ask(self, known: _Known, now: float) -> None:
-        """The one question. A kernel that has run nothing is asked again once it has."""
-        kernel = known.kernel = replace(known.kernel, databases=databases_of(known.kernel.pid))
-        file = kernel.database
-        assert kernel.connection is not None
-        try:
-            answer = ask_now(kernel.connection, has_database=file is not None and not file.deleted)
-        except KernelSilent as error:
-            _log.info("kernel %s: %s", kernel.kernel, error.message)
-            known.failures += 1
-            known.not_before = now + 5.0 * 2**known.failures
-            if known.failures >= _MOST_FAILURES:
-                known.worked_at, known.failures = None, 0
-            return
-        known.wait_seconds = TICK_SECONDS
-        if answer.last.line < 1 or (answer.session is None and file is not None):
-            known.worked_at = None
-            known.written, known.looked_at = process_table.written_bytes(kernel.pid), self._clock.monotonic()
-            return
-        known.session = answer.session or 0
-        if file is not None:
-            known.file = file.device, file.inode
-            return
-        known.generation = generation_in_memory(kernel)
-        self._pending.append(
-            Generation(
-                id=known.generation,
-                path=":memory:",
-                device=0,
-                inode=0,
-                first_started_at="",
-                seen_at=self._clock.now(),
-            )
-        )
 
     # -- where -----------------------------------------------------------------------------------------------------
 
@@ -279,7 +180,7 @@ class Linking:
                 is_due = True
         return is_due
 
-    def _look_where(self, known: _Known, told: Told) -> None:
+    def _look_where(self, known: Known, told: Told) -> None:
         kernel, seen_at = known.kernel, self._clock.now()
         sessions = told.sessions.get(kernel.kernel, ())
         is_heard = bool(sessions) or kernel.server_pid in told.heard
@@ -300,7 +201,7 @@ class Linking:
             if place.path is not None and place.path not in known.identities:
                 known.identities[place.path] = _identity(place.path)
 
-    def _chain_of(self, known: _Known) -> Chain:
+    def _chain_of(self, known: Known) -> Chain:
         """The chain, asked for again only when a file has moved: it is read from the catalog."""
 
         def chain(path: str, at: datetime) -> Sequence[str]:
@@ -318,7 +219,7 @@ class Linking:
 
     # -- keeping ---------------------------------------------------------------------------------------------------
 
-    def _link(self, known: _Known) -> None:
+    def _link(self, known: Known) -> None:
         """Keep what is new about a session's notebooks; of another language's kernel, about the kernel's."""
         kernel = known.kernel
         if known.session >= 0 and known.generation is None and known.file is not None:
@@ -345,24 +246,12 @@ class Linking:
             self._pending = []
 
 
-def generation_in_memory(kernel: LiveKernel) -> str:
-    """The id of the generation that one life of a kernel keeps to itself."""
-    text = f"memory:{kernel.kernel}:{kernel.pid}:{kernel.life.start}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _may_be_asked(known: _Known, now: float) -> bool:
-    if not known.is_unknown:
-        return False
-    return may_ask(Willingness(worked_at=known.worked_at, not_before=known.not_before, state=""), now)
-
-
-def _by_place(known: _Known) -> Iterable[_Known]:
+def _by_place(known: Known) -> Iterable[Known]:
     """``known`` once for each notebook that it serves."""
     return (replace(known, places=(place,)) for place in known.places) if len(known.places) > 1 else (known,)
 
 
-def _presented(known: _Known) -> LiveKernel:
+def _presented(known: Known) -> LiveKernel:
     is_session = known.generation is not None
     kernel = replace(known.kernel, generation=known.generation, session=known.session if is_session else None)
     if not known.places:
@@ -380,10 +269,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
-
-
-def _stamp(path: str) -> int:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0

@@ -48,7 +48,7 @@ class Population:
         stamps = self._stamps_now()
         is_same = stamps == self._stamps
         self._stamps = stamps
-        return not is_same or any(process_table.life(kernel.pid) != kernel.life for kernel in self.kernels)
+        return not is_same or not all(process_table.is_there(kernel.pid) for kernel in self.kernels)
 
     def _stamps_now(self) -> dict[str, int]:
         return {folder: _stamp(folder) for folder in self._finder.runtimes}

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from nbguard.processes import is_alive
+
 _PROC = "/proc"
 _MOST_BYTES = 1 << 18
 # Of an environment only these are ever kept: the others may hold passwords.
@@ -46,6 +48,7 @@ class OpenFile:
     deleted: bool
 
 
+@lru_cache(maxsize=1)
 def has_proc() -> bool:
     """Whether this system shows the open files of a process as /proc does."""
     return os.path.isdir(f"{_PROC}/self/fd")
@@ -86,6 +89,13 @@ def life(pid: int) -> Life | None:
             return None
     fields = _stat(pid)
     return Life(pid, int(fields[19])) if len(fields) > 19 and fields[0] not in (b"Z", b"X") else None
+
+
+def is_there(pid: int) -> bool:
+    """Whether some process has this number, told at the least cost."""
+    if has_proc():
+        return os.path.exists(f"{_PROC}/{pid}")
+    return is_alive(pid)
 
 
 def started_at(process: Life) -> float:

@@ -60,6 +60,8 @@ class Remembering:
         for kernel in kernels:
             if kernel.connection is None or kernel.generation is None or kernel.session is None:
                 continue
+            if kernel.life in living:
+                continue  # one kernel for two notebooks
             living.add(kernel.life)
             if kernel.life not in also and kernel.life not in self._memories and not _keeps_to_itself(kernel):
                 continue

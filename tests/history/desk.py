@@ -33,7 +33,7 @@ class Kernel:
     """A kernel of the server; ``path`` is where its notebook is now."""
 
     def __init__(self, server: JupyterServer, session: str, kernel: str, path: str) -> None:
-        from jupyter_client.blocking import BlockingKernelClient
+        from jupyter_client.blocking.client import BlockingKernelClient
 
         self._server = server
         self.session = session

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from nbguard.history.connection import read_connection
 from nbguard.history.kernels import KernelFinder, LiveKernel, live_kernels
 from nbguard.history.linking import Linking
 from nbguard.history.population import Population
-from nbguard.model import CellOrigin, Confidence, Frontend, Link, Record
+from nbguard.model import CellOrigin, Confidence, ExecutedCell, Frontend, Link, Record
 from tests.helpers import poll
 from tests.history.rig import IPythonKernel, kernel
 
@@ -72,11 +71,13 @@ def test_a_kernel_says_which_session_it_is_in_once_it_has_run_a_cell(
     with kernel(**packages) as one, kernel(**packages) as other:
         for each in (one, other):
             each.run("x = 1")
+        other.run("other = 2")
         by_pid = {found.pid: found for found in live_kernels(only_home=str(home))}
         for each in (one, other):
             found = by_pid[each.pid].connection
             assert found is not None
             assert ask_now(found).session == truth(each, tmp_path)
+        assert [path.name for path in home.rglob("*.sqlite")] == ["history.sqlite"]  # none was called corrupt
         with kernel(**packages) as new:
             (young,) = [found for found in live_kernels(only_home=str(home)) if found.pid == new.pid]
             assert young.connection is not None
@@ -93,21 +94,22 @@ def test_a_kernel_says_which_session_it_is_in_once_it_has_run_a_cell(
         assert one.client.get_shell_msg(timeout=30)
 
 
-def test_the_number_of_a_session_is_known_also_when_its_database_is_gone(home: Path, tmp_path: Path) -> None:
-    for _ in range(2):
-        with kernel() as before:
-            before.run("earlier = 1")
+def test_a_kernel_whose_database_is_gone_tells_its_cells_and_touches_no_database(home: Path) -> None:
+    """One that another kernel has made since would be moved away as corrupt."""
+    database = home / ".ipython/profile_default/history.sqlite"
     with kernel() as running:
         running.run("x = 1")
-        wanted = truth(running, tmp_path)
-        shutil.rmtree(home / ".ipython")
+        database.unlink()
         running.run("after = 2")
-        found = only(home)
-        assert found.has_lost_database
-        assert found.connection is not None
-        assert ask_now(found.connection, has_database=False).session == wanted == 3
-        cells = ask_history(found, generation="g", session=wanted, seen_at=datetime.now(UTC))
-        assert [cell.source for cell in cells] == ["x = 1", "after = 2"]
+        with kernel() as other:
+            other.run("other = 1")
+            (found,) = [one for one in live_kernels(only_home=str(home)) if one.pid == running.pid]
+            assert found.has_lost_database
+            assert found.connection is not None
+            assert ask_now(found.connection, has_database=False).last.source == "after = 2"
+            cells = ask_history(found, generation="g", session=1, seen_at=datetime.now(UTC))
+            assert [cell.source for cell in cells] == ["x = 1", "after = 2"]
+        assert [path.name for path in database.parent.glob("*.sqlite")] == ["history.sqlite"]
 
 
 def test_kernels_on_sockets_in_the_file_system_are_reached(home: Path, tmp_path: Path) -> None:
@@ -309,7 +311,12 @@ def test_a_new_kernel_is_seen_within_two_seconds_and_a_terminal_is_asked_nothing
 
         poll(seen, 5.0, every=0.5)
         assert time.monotonic() - began < 2.0
-    poll(lambda: (worker.step(), not worker.kernels())[1], 5.0, every=0.2)
+
+    def gone() -> bool:
+        worker.step()
+        return not worker.kernels()
+
+    poll(gone, 5.0, every=0.2)
 
 
 def test_a_kernel_of_another_language_is_linked_by_its_path_and_never_asked(home: Path) -> None:
@@ -325,8 +332,12 @@ def test_a_kernel_of_another_language_is_linked_by_its_path_and_never_asked(home
     log = Log()
     with process(sys.executable, str(script), str(file), JPY_SESSION_NAME=str(notebook)) as started:
         worker = linking(home, log)
-        poll(lambda: (worker.step(), log.links)[1], 10.0, every=0.2)
-        (link,) = log.links
+
+        def links() -> list[Link]:
+            worker.step()
+            return log.links
+
+        (link,) = poll(links, 10.0, every=0.2)
         assert (link.pid, link.session, link.generation) == (started.pid, None, None)
         assert (link.path, link.confidence, link.evidence) == (str(notebook), Confidence.EXACT, ("environment",))
 
@@ -343,7 +354,7 @@ def test_a_kernel_that_keeps_its_history_in_memory_is_kept_from_memory(home: Pat
 
         def sources() -> list[str]:
             worker.step()
-            return [record.source for record in log.records if hasattr(record, "origin")]
+            return [record.source for record in log.records if isinstance(record, ExecutedCell)]
 
         poll(lambda: sources() == ["x = 1"], 15.0, every=0.3)
         running.run("y = 2")
