@@ -1,8 +1,9 @@
 """Whole copies of history databases, taken so that no kernel can feel it.
 
 The bytes are copied without any lock, and count only if nothing was written meanwhile. Where something always is, the
-copy is compared under a shared lock that is given back after a moment, done or not, and mended. Never in steps: a stepped backup
-begins anew at each write, and never ends. A copy is opened, brought in order and checked before it gets its name.
+copy is compared under a shared lock that is given back after a moment, done or not, and mended. Never in steps: a
+stepped backup begins anew at each write, and never ends. A copy is opened, brought in order and checked before it gets
+its name.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ class _Watched:
     due: float = float("-inf")
     told: str = ""
     is_owed_a_copy: bool = False
+    doubted: DatabaseState | None = None
     copy_read_at: float = float("-inf")
 
 
@@ -161,7 +162,7 @@ class Histories:
             return _NOBODY_SECONDS
         source = Source(path=watched.path, file=state.file, name=watched.path)
         try:
-            watched.is_behind = self._read(watched, source, now)
+            watched.is_behind = self._read(watched, source, state, now)
         except (Busy, ChangedMeanwhile, FileNotFoundError):
             watched.busy += 1
             wait = BUSY_SECONDS if watched.busy < _MOST_BUSY_LOOKS else _LONG_BUSY_SECONDS
@@ -176,15 +177,18 @@ class Histories:
         watched.state = state if state.is_settled(self._now_ns()) else None
         return 0.0 if watched.is_behind else POLL_SECONDS
 
-    def _read(self, watched: _Watched, source: Source, now: float) -> bool:
+    def _read(self, watched: _Watched, source: Source, state: DatabaseState, now: float) -> bool:
         until = now + _WORK_SECONDS
         try:
             while self.tail.look(source):
                 if self._clock.monotonic() >= until:
                     return True
-        except NeedsCopy:
-            if now < watched.copy_read_at + _STAND_IN_SECONDS:
-                raise Busy(f"{source.path} cannot be read where it lies", hint="its copy is read later") from None
+        except NeedsCopy as error:
+            # sqlite may take the journal of a writer that is just done for one that was left behind.
+            is_sure = state == watched.doubted
+            watched.doubted = state
+            if not is_sure or now < watched.copy_read_at + _STAND_IN_SECONDS:
+                raise Busy(error.message, hint="it is read later") from error
             watched.copy_read_at = now
             return self._read_copy(parts_of(source.path), source, until)
         return False
