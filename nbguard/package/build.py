@@ -142,7 +142,7 @@ class _Building:
 
     def _notebook(self, chosen: Chosen, each: Callable[[], None]) -> None:
         log = self._parts.library.log(chosen.notebook) if chosen.notebook else []
-        versions = as_of(log, chosen.newest, self._order.at)
+        versions = as_of(log, chosen.newest, chosen.at)
         packed = self._notebooks.pack(chosen, versions, each)
         self._versions += packed.versions
         paths = [chosen.path, *(version.path for version in log)]

@@ -31,22 +31,23 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """One notebook that goes in: its path (as of then), its lineage, and the version (id) up to which; None: all.
+    """One notebook that goes in: its path (as of then), its lineage, the version (id) up to which, None: all.
 
-    A lineage of '' is a notebook that was never saved: only what was executed for it. ``versions`` is about how many
-    there are, for the progress bar.
+    Of those, what was saved after ``at`` (UTC) is left out too, where it is given. A lineage of '' is a notebook that
+    was never saved: only what was executed for it. ``versions`` is about how many there are, for the progress bar.
     """
 
     path: str
     notebook: str
     newest: str | None = None
+    at: datetime | None = None
     versions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What is to be packed. ``unsaved``: notebooks too of which only executed cells are known; ``everything``: also
-    what belongs to no notebook, and whole databases. What came after ``at`` (UTC) is left out."""
+    what belongs to no notebook, and whole databases. What was executed after ``at`` (UTC) is left out."""
 
     notebooks: tuple[Chosen, ...]
     unsaved: bool = False

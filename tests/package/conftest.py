@@ -7,7 +7,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -85,9 +85,10 @@ class Packing:
     def order(self, *paths: str, at: datetime | None = None) -> Order:
         """Of these paths; of everything without any."""
         if not paths:
-            return Order(notebooks=everything_in(self.library), unsaved=True, everything=True, at=at)
+            every = tuple(replace(chosen, at=at) for chosen in everything_in(self.library))
+            return Order(notebooks=every, unsaved=True, everything=True, at=at)
         named = {path: self.library.named(path) for path in paths}
-        chosen = [Chosen(path=path, notebook=found[0][1] if found else "") for path, found in named.items()]
+        chosen = [Chosen(path=path, notebook=found[0][1] if found else "", at=at) for path, found in named.items()]
         return Order(notebooks=tuple(chosen), at=at)
 
     def build(self, *paths: str, name: str = "p.zip", at: datetime | None = None) -> PackageReport:

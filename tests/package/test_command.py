@@ -95,6 +95,14 @@ def test_a_selection_and_a_time(desk: Desk) -> None:
         assert package.read(desk.inside("a.ipynb")) == notebook_bytes("two")
 
 
+def test_a_dry_run_names_what_would_be_packed_and_writes_nothing(desk: Desk) -> None:
+    assert desk.package("--dry-run").code == 10  # and makes no archive
+    path = desk.save("a.ipynb", "one")
+    answer = desk.package("--dry-run", "--json")
+    assert answer.code == 0 and answer.json["would_pack"] == [{"path": str(path)}] and answer.json["dry_run"] is True
+    assert os.listdir(desk.out) == []
+
+
 def test_before_the_first_version_it_is_an_empty_one(desk: Desk) -> None:
     answer = desk.package("--json")
     assert answer.code == 0 and answer.json["notebooks"] == 0, answer.talk
@@ -108,6 +116,7 @@ def test_before_the_first_version_it_is_an_empty_one(desk: Desk) -> None:
         (["no-such.ipynb"], 1, "no notebook matches"),
         (["a.ipynb", "--all"], 2, "--all takes no notebooks"),
         (["a.ipynb", "--at", "whenever"], 2, "for example"),
+        (["--at", "~1"], 2, "needs a time"),
         (["a.ipynb", "--at", "~7"], 1, "there is no ~7"),
         (["-o", "there.zip"], 1, "exists already"),
         (["-o", "no/such/folder/p.zip"], 1, "there is no folder"),
