@@ -7,13 +7,9 @@ no other line: a disk may have torn it, a newer nbguard may have written it.
 from __future__ import annotations
 
 import json
-import os
-import re
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 
-from nbguard.clock import from_iso, iso
+from nbguard.clock import iso
 from nbguard.errors import ArchiveTrouble
 from nbguard.model import (
     CellOrigin,
@@ -26,14 +22,25 @@ from nbguard.model import (
     Record,
     Run,
 )
+from nbguard.record_fields import (
+    Fields,
+    a_moment,
+    a_number,
+    a_path,
+    a_string,
+    a_text,
+    a_word,
+    moment_or_none,
+    number_or_none,
+    path_or_none,
+    path_out,
+    text_or_none,
+    text_out,
+    time_out,
+    word_or_none,
+)
 
 FORMAT = 1
-_WORD = re.compile("[0-9A-Za-z._:-]{1,200}")
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-_MOST_NUMBER = 1 << 62
-_OLDEST_YEAR, _LATEST_YEAR = 1000, 9999
-
-Fields = Mapping[str, object]
 
 
 class UnknownRecord(ArchiveTrouble):
@@ -99,10 +106,10 @@ def decode_lines(data: bytes) -> Iterator[Record | ArchiveTrouble]:
 def _of_generation(it: Generation) -> dict[str, object]:
     return {
         "id": it.id,
-        **_path("path", it.path),
+        **path_out("path", it.path),
         "device": it.device,
         "inode": it.inode,
-        **_text("first_started_at", it.first_started_at),
+        **text_out("first_started_at", it.first_started_at),
         "seen_at": iso(it.seen_at),
     }
 
@@ -111,8 +118,8 @@ def _of_session(it: HistorySession) -> dict[str, object]:
     return {
         "generation": it.generation,
         "session": it.session,
-        "started_at": _time(it.started_at),
-        "ended_at": _time(it.ended_at),
+        "started_at": time_out(it.started_at),
+        "ended_at": time_out(it.ended_at),
         "seen_at": iso(it.seen_at),
     }
 
@@ -122,11 +129,11 @@ def _of_cell(it: ExecutedCell) -> dict[str, object]:
         "generation": it.generation,
         "session": it.session,
         "line": it.line,
-        **_text("source", it.source),
+        **text_out("source", it.source),
         "seen_at": iso(it.seen_at),
         "origin": str(it.origin),
-        **({} if it.transformed is None else _text("transformed", it.transformed)),
-        **({} if it.output is None else _text("output", it.output)),
+        **({} if it.transformed is None else text_out("transformed", it.transformed)),
+        **({} if it.output is None else text_out("output", it.output)),
     }
 
 
@@ -134,13 +141,13 @@ def _of_link(it: Link) -> dict[str, object]:
     return {
         "generation": it.generation,
         "session": it.session,
-        **({"path": None} if it.path is None else _path("path", it.path)),
+        **({"path": None} if it.path is None else path_out("path", it.path)),
         "frontend": str(it.frontend),
         "confidence": str(it.confidence),
         "evidence": list(it.evidence),
         "seen_at": iso(it.seen_at),
-        "since": _time(it.since),
-        "until": _time(it.until),
+        "since": time_out(it.since),
+        "until": time_out(it.until),
         "kernel": it.kernel,
         "pid": it.pid,
     }
@@ -151,40 +158,17 @@ def _of_run(it: Run) -> dict[str, object]:
         "id": it.id,
         "kernel": it.kernel,
         "execution_count": it.execution_count,
-        **_text("source", it.source),
+        **text_out("source", it.source),
         "started_at": iso(it.started_at),
-        "ended_at": _time(it.ended_at),
+        "ended_at": time_out(it.ended_at),
         "status": it.status,
-        **({} if it.path is None else _path("path", it.path)),
+        **({} if it.path is None else path_out("path", it.path)),
         "generation": it.generation,
         "session": it.session,
         "outputs": it.outputs,
         "output_bytes": it.output_bytes,
-        **({} if not it.note else _text("note", it.note)),
+        **({} if not it.note else text_out("note", it.note)),
     }
-
-
-def _time(moment: datetime | None) -> str | None:
-    """None also for a time that no clock has shown: databases hold those as well, and they do not come back."""
-    return iso(moment) if moment is not None and _OLDEST_YEAR <= moment.year < _LATEST_YEAR else None
-
-
-def _text(key: str, text: str) -> dict[str, object]:
-    """Escaped where JSON can say it: two lone surrogates side by side would come back as the character they spell."""
-    if text.isascii() or not _PAIR.search(text):
-        return {key: text}
-    return {key: None, f"{key}_b64": b64encode(text.encode("utf-8", "surrogatepass")).decode("ascii")}
-
-
-def _path(key: str, path: str) -> dict[str, object]:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        try:
-            return {key: None, f"{key}_b64": b64encode(os.fsencode(path)).decode("ascii")}
-        except UnicodeEncodeError:
-            pass  # no file is called so; as text then
-    return {key: path}
 
 
 # -- in ------------------------------------------------------------------------------------------------------------
@@ -192,35 +176,35 @@ def _path(key: str, path: str) -> dict[str, object]:
 
 def _generation(fields: Fields) -> Generation:
     return Generation(
-        id=_word(fields, "id"),
-        path=_a_path(fields, "path"),
-        device=_number(fields, "device"),
-        inode=_number(fields, "inode"),
-        first_started_at=_a_text(fields, "first_started_at"),
-        seen_at=_moment(fields, "seen_at"),
+        id=a_word(fields, "id"),
+        path=a_path(fields, "path"),
+        device=a_number(fields, "device"),
+        inode=a_number(fields, "inode"),
+        first_started_at=a_text(fields, "first_started_at"),
+        seen_at=a_moment(fields, "seen_at"),
     )
 
 
 def _session(fields: Fields) -> HistorySession:
     return HistorySession(
-        generation=_word(fields, "generation"),
-        session=_number(fields, "session"),
-        started_at=_moment_or_none(fields, "started_at"),
-        ended_at=_moment_or_none(fields, "ended_at"),
-        seen_at=_moment(fields, "seen_at"),
+        generation=a_word(fields, "generation"),
+        session=a_number(fields, "session"),
+        started_at=moment_or_none(fields, "started_at"),
+        ended_at=moment_or_none(fields, "ended_at"),
+        seen_at=a_moment(fields, "seen_at"),
     )
 
 
 def _cell(fields: Fields) -> ExecutedCell:
     return ExecutedCell(
-        generation=_word(fields, "generation"),
-        session=_number(fields, "session"),
-        line=_number(fields, "line"),
-        source=_a_text(fields, "source"),
-        seen_at=_moment(fields, "seen_at"),
-        origin=CellOrigin(_string(fields, "origin")),
-        transformed=_text_or_none(fields, "transformed"),
-        output=_text_or_none(fields, "output"),
+        generation=a_word(fields, "generation"),
+        session=a_number(fields, "session"),
+        line=a_number(fields, "line"),
+        source=a_text(fields, "source"),
+        seen_at=a_moment(fields, "seen_at"),
+        origin=CellOrigin(a_string(fields, "origin")),
+        transformed=text_or_none(fields, "transformed"),
+        output=text_or_none(fields, "output"),
     )
 
 
@@ -229,102 +213,36 @@ def _link(fields: Fields) -> Link:
     if not isinstance(evidence, list) or not all(isinstance(item, str) for item in evidence):
         raise ValueError("evidence is not a list of words")
     return Link(
-        generation=_word_or_none(fields, "generation"),
-        session=_number_or_none(fields, "session"),
-        path=_path_or_none(fields, "path"),
-        frontend=Frontend(_string(fields, "frontend")),
-        confidence=Confidence(_string(fields, "confidence")),
+        generation=word_or_none(fields, "generation"),
+        session=number_or_none(fields, "session"),
+        path=path_or_none(fields, "path"),
+        frontend=Frontend(a_string(fields, "frontend")),
+        confidence=Confidence(a_string(fields, "confidence")),
         evidence=tuple(str(item) for item in evidence),
-        seen_at=_moment(fields, "seen_at"),
-        since=_moment_or_none(fields, "since"),
-        until=_moment_or_none(fields, "until"),
-        kernel=_text_or_none(fields, "kernel"),
-        pid=_number_or_none(fields, "pid"),
+        seen_at=a_moment(fields, "seen_at"),
+        since=moment_or_none(fields, "since"),
+        until=moment_or_none(fields, "until"),
+        kernel=text_or_none(fields, "kernel"),
+        pid=number_or_none(fields, "pid"),
     )
 
 
 def _run(fields: Fields) -> Run:
     return Run(
-        id=_word(fields, "id"),
-        kernel=_string(fields, "kernel"),
-        execution_count=_number_or_none(fields, "execution_count"),
-        source=_a_text(fields, "source"),
-        started_at=_moment(fields, "started_at"),
-        ended_at=_moment_or_none(fields, "ended_at"),
-        status=_string(fields, "status"),
-        path=_path_or_none(fields, "path"),
-        generation=_word_or_none(fields, "generation"),
-        session=_number_or_none(fields, "session"),
-        outputs=_number(fields, "outputs"),
-        output_bytes=_number(fields, "output_bytes"),
-        note=_text_or_none(fields, "note") or "",
+        id=a_word(fields, "id"),
+        kernel=a_string(fields, "kernel"),
+        execution_count=number_or_none(fields, "execution_count"),
+        source=a_text(fields, "source"),
+        started_at=a_moment(fields, "started_at"),
+        ended_at=moment_or_none(fields, "ended_at"),
+        status=a_string(fields, "status"),
+        path=path_or_none(fields, "path"),
+        generation=word_or_none(fields, "generation"),
+        session=number_or_none(fields, "session"),
+        outputs=a_number(fields, "outputs"),
+        output_bytes=a_number(fields, "output_bytes"),
+        note=text_or_none(fields, "note") or "",
     )
-
-
-def _string(fields: Fields, key: str) -> str:
-    found = fields[key]
-    if not isinstance(found, str):
-        raise ValueError(f"{key} is not text")
-    return found
-
-
-def _word(fields: Fields, key: str) -> str:
-    found = _string(fields, key)
-    if not _WORD.fullmatch(found):
-        raise ValueError(f"{key} is not an id")
-    return found
-
-
-def _word_or_none(fields: Fields, key: str) -> str | None:
-    return None if fields.get(key) is None else _word(fields, key)
-
-
-def _number(fields: Fields, key: str) -> int:
-    found = fields[key]
-    if not isinstance(found, int) or isinstance(found, bool) or abs(found) > _MOST_NUMBER:
-        raise ValueError(f"{key} is not a number")
-    return found
-
-
-def _number_or_none(fields: Fields, key: str) -> int | None:
-    return None if fields.get(key) is None else _number(fields, key)
-
-
-def _moment(fields: Fields, key: str) -> datetime:
-    found = from_iso(_string(fields, key))
-    if not _OLDEST_YEAR <= found.year < _LATEST_YEAR:
-        raise ValueError(f"{key} is not a time")
-    return found
-
-
-def _moment_or_none(fields: Fields, key: str) -> datetime | None:
-    return None if fields.get(key) is None else _moment(fields, key)
-
-
-def _a_text(fields: Fields, key: str) -> str:
-    found = _text_or_none(fields, key)
-    if found is None:
-        raise ValueError(f"{key} is missing")
-    return found
-
-
-def _text_or_none(fields: Fields, key: str) -> str | None:
-    if isinstance(encoded := fields.get(f"{key}_b64"), str):
-        return b64decode(encoded).decode("utf-8", "surrogatepass")
-    return None if fields.get(key) is None else _string(fields, key)
-
-
-def _a_path(fields: Fields, key: str) -> str:
-    found = _path_or_none(fields, key)
-    if found is None:
-        raise ValueError(f"{key} is missing")
-    return found
-
-
-def _path_or_none(fields: Fields, key: str) -> str | None:
-    if isinstance(encoded := fields.get(f"{key}_b64"), str):
-        return os.fsdecode(b64decode(encoded))
-    return None if fields.get(key) is None else _string(fields, key)
 
 
 _KINDS: Mapping[str, tuple[type[Record], Callable[..., dict[str, object]], Callable[[Fields], Record]]] = {

@@ -99,12 +99,12 @@ def put_together(
             found.append(_of_run(run, about, sessions_of))
         elif _is_fuller(run, found[at].run):
             found[at] = replace(found[at], run=run, kernel=run.kernel, at=run.started_at, time_is=TimeIs.RAN)
-    attribute = attribution(links)
+    attribute = Attributing(links)
     named = [replace(one, notebook=attribute(one)) for one in _in_order_of_lines(found)]
     return sorted(named, key=lambda one: (one.at, one.session, -1 if one.line is None else one.line, one.source))
 
 
-class attribution:  # noqa: N801 - a function that remembers the links by session
+class Attributing:
     """Which notebook an executed cell belongs to: the strongest link that held when it ran."""
 
     def __init__(self, links: Sequence[Link]) -> None:
