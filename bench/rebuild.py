@@ -47,10 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     foreign = small_cells(everything)
     kept = everything[:: options.every]
     tables.add(*_intro(kept, options))
-    repositories = sorted({pair.repository for pair in kept})
+    repositories = sorted({pair.repository for pair in kept}, key=lambda name: (name in options.tuned_on, name))
     of: dict[str, list[Pair]] = {name: [pair for pair in kept if pair.repository == name] for name in repositories}
     reported = [pair for pair in kept if pair.repository not in options.tuned_on]
-    for title, chosen in (("All that were not tuned on", reported), *of.items()):
+    scored = () if options.only_execute else (("All that were not tuned on", reported), *of.items())
+    for title, chosen in scored:
         note = " (thresholds were set here)" if title in options.tuned_on else ""
         tables.add("", f"## {title}{note}: {len(chosen)} pairs", "", *_scores(chosen, foreign))
     if options.execute:
@@ -118,10 +119,11 @@ def _mean(scores: Sequence[Score], of: Callable[[Score], float]) -> float:
 
 def _executed(of: dict[str, list[Pair]], foreign: dict[str, list[str]], options: argparse.Namespace) -> list[str]:
     lines = [
-        "Both versions and every rebuilt notebook really executed by `nbguard.recover.checking`, 10 s a cell and 60 s "
+        "Both versions and every rebuilt notebook really executed by `nbguard.recover.checking`, 8 s a cell and 40 s "
         f"a notebook, at most {options.execute} pairs of a repository and {options.minutes:g} minutes for each. *Same* "
         "is the share of the true notebook's cells (those that run, and give the same output twice) that are there "
-        "with the same source and the same output.",
+        "with the same source and the same output. Cells tagged `skip-execution` (those that the rebuilt notebook sets "
+        "apart) are not executed, as nbclient does.",
         "",
     ]
     for repository, chosen in of.items():
@@ -190,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tuned-on", action="append", default=[], metavar="NAME", help="a repository tuned on")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth pair, to try it out (1)")
     parser.add_argument("--execute", type=int, default=0, metavar="N", help="execute N pairs of each repository (0)")
+    parser.add_argument("--only-execute", action="store_true", help="no scores of the texts")
     parser.add_argument("--minutes", type=float, default=10.0, help="for executing one repository's pairs (10)")
     parser.add_argument("--kernel", default="python3", help="the kernel that executes (python3)")
     parser.add_argument("--python", default=sys.executable, help="that kernel's Python, asked which modules it has")

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from nbguard.recover.bindings import is_whole, names_of
 from nbguard.recover.likeness import TokenIndex, likeness
 
 
@@ -22,7 +23,7 @@ class Policy:
     near: float = 0.03
     short_chars: int = 15
     short: float = 0.15
-    short_lines: int = 3
+    short_lines: int = 6
     twin: float = 0.85
     tried: float = 0.60
     early: float = 0.90
@@ -215,6 +216,8 @@ class _Document:
         """How alike a text must be to be this cell's new one."""
         if slot.base is not None:
             return self._policy.alike_ran if slot.runs and slot.at != self._pointer else self._policy.alike
+        if slot.base is None and _is_copy(slot.text, self._executed[number].text):
+            return self._policy.added
         is_here = slot.at in (self._pointer, self._pointer + 1)
         following = self._text_of(number + 1)
         is_followed = following is not None and any(other.text == following for other in self._after(slot, 1))
@@ -306,5 +309,14 @@ class _Document:
 
 
 def _grew(old: str, new: str) -> bool:
-    """Whether one text is the other, typed further."""
-    return len(old) >= 3 and new.startswith(old)
+    """Whether one text is the other, typed further from the middle of a word, or of what was no whole statement."""
+    if len(old) < 3 or not new.startswith(old):
+        return False
+    in_a_word = new[len(old) : len(old) + 1].isalnum() and old[-1:].isalnum()
+    return in_a_word or not is_whole(old)
+
+
+def _is_copy(old: str, new: str) -> bool:
+    """Whether a text like another one makes other things: a copy under new names, and not an edit."""
+    before, after = names_of(old).bound, names_of(new).bound
+    return bool(before - after) and bool(after - before)

@@ -46,6 +46,17 @@ def names_of(source: str) -> Names:
         return _looked_at(python)
 
 
+def is_whole(source: str) -> bool:
+    """Whether a code cell is Python that can be parsed, magics apart. Never raises."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(_without_magics(source[:_MOST_CHARS]))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
 def _without_magics(source: str) -> str:
     """The cell as Python: magics, shell lines and questions become ``pass``, which binds and needs nothing."""
     lines = source.split("\n")

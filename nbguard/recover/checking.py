@@ -16,6 +16,7 @@ from typing import Protocol
 
 from nbguard.errors import NbguardError
 from nbguard.ports import Progress
+from nbguard.recover.sound_cells import SKIPPED
 
 _START_SECONDS = 60.0
 _INTERRUPT_SECONDS = 5.0
@@ -69,15 +70,15 @@ def check(
 ) -> Checked:
     """Execute a notebook's code cells in order, each also after one that failed; the kernel is killed at the end.
 
-    The kernel is ``kernel``, else the one the notebook names, else ``python3``. It works in a temporary folder that
-    is removed, and keeps its history in memory. It is a process of this user all the same: what a cell does
-    elsewhere, it does. Raises CheckFailed.
+    Cells with the tag ``skip-execution`` are left out, as nbclient does. The kernel is ``kernel``, else the one the
+    notebook names, else ``python3``. It works in a temporary folder that is removed, and keeps its history in memory.
+    It is a process of this user all the same: what a cell does elsewhere, it does. Raises CheckFailed.
     """
     document = json.loads(notebook)
     cells = [
         (number, str(cell.get("id", number)), "".join(cell["source"]))
         for number, cell in enumerate(document["cells"], 1)
-        if cell["cell_type"] == "code"
+        if cell["cell_type"] == "code" and SKIPPED not in cell["metadata"].get("tags", ())
     ]
     folder = tempfile.mkdtemp(prefix="nbguard-check-")
     try:

@@ -11,7 +11,7 @@ from nbguard.recover.bindings import names_of
 from nbguard.recover.found import FoundCell
 from nbguard.recover.notebook_text import code_cell, markdown_cell, notebook_text
 from nbguard.recover.outputs import shown_outputs, sound_count
-from nbguard.recover.sound_cells import Json, fresh_id, normal
+from nbguard.recover.sound_cells import SKIPPED, Json, fresh_id, normal
 from nbguard.recover.union import Held, United
 
 _MOST_REPLACED_CHARS = 200_000
@@ -104,14 +104,15 @@ class _Writer:
             about["last_run"] = self._executed[slot.runs[-1]].origin
         if replaced := self._replaced(slot):
             about["replaced"] = replaced
-        return _noted(cell, {**about, "state": state}), state
+        noted = _noted(cell, {**about, "state": state})
+        return (_skipped(noted) if state == "scratch" else noted), state
 
     def lying(self, held: Held) -> tuple[Json, str]:
         """A cell that was found in a file, as it lay there."""
         about: Json = {"from": held.origin, "state": "older"}
         if variants := _texts(held.variants, {held.text}):
             about["replaced"] = variants
-        return _noted(self._with_id(held), about), "older"
+        return _skipped(_noted(self._with_id(held), about)), "older"
 
     def ran_earlier(self, found: FoundCell) -> tuple[Json, str]:
         """A cell that ran before the last version was saved."""
@@ -119,7 +120,7 @@ class _Writer:
         cell = code_cell(
             identity, found.source, count=sound_count(found), outputs=shown_outputs(found) or [], metadata={}
         )
-        return _noted(cell, {"from": found.origin, "state": "earlier"}), "earlier"
+        return _skipped(_noted(cell, {"from": found.origin, "state": "earlier"})), "earlier"
 
     def _kept(self, slot: Slot, held: Held) -> tuple[str, Json, Json]:
         cell = self._with_id(held)
@@ -204,6 +205,14 @@ def _newly_bound(slots: Sequence[Slot]) -> frozenset[str]:
 def _noted(cell: Json, about: Json) -> Json:
     metadata = cell["metadata"]
     return {**cell, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "nbguard": about}}
+
+
+def _skipped(cell: Json) -> Json:
+    """The cell with the tag by which nbclient, and so nbconvert and papermill, know cells not to execute."""
+    metadata = cell["metadata"]
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    kept = [tag for tag in tags if tag != SKIPPED] if isinstance(tags, list) else []
+    return {**cell, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "tags": [*kept, SKIPPED]}}
 
 
 def _texts(texts: Iterable[tuple[str, str]], seen: set[str]) -> list[Json]:

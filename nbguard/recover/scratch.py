@@ -126,15 +126,25 @@ def _passed_over(slots: Sequence[Slot], executed: Sequence[Execution]) -> set[in
     passed: set[int] = set()
     holders = Counter(slot.text for slot in slots if slot.is_code)
     for run in sorted(where):
-        here, then = where[run], where.get(run + 1)
-        if then is None or executed[run].session != executed[run + 1].session or not 1 < then.at - here.at <= _NEAR:
+        if not _goes_on(where, executed, run):
             continue
-        if holders[here.text] > 1 or holders[then.text] > 1:  # which of them ran is not certain
+        here, then = where[run], where[run + 1]
+        if holders[here.text] > 1 or holders[then.text] > 1:
+            continue  # which of them ran is not certain
+        if not (_goes_on(where, executed, run - 1) or _goes_on(where, executed, run + 1)):
             continue
         for slot in slots[here.at + 1 : then.at]:
             if slot.runs and slot.runs[-1] < run:
                 passed.add(id(slot))
     return passed
+
+
+def _goes_on(where: dict[int, Slot], executed: Sequence[Execution], run: int) -> bool:
+    """Whether the run after this one was of a cell soon after its cell, in the same session."""
+    here, then = where.get(run), where.get(run + 1)
+    if here is None or then is None or executed[run].session != executed[run + 1].session:
+        return False
+    return 0 < then.at - here.at <= _NEAR
 
 
 def _not_needed(suspects: Sequence[Slot], slots: Sequence[Slot]) -> list[Slot]:

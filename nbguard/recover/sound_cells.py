@@ -8,6 +8,9 @@ from hashlib import sha256
 
 Json = dict[str, object]
 
+SKIPPED = "skip-execution"
+"""The tag that nbclient knows (`skip_cells_with_tag`)."""
+
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _KINDS = ("code", "markdown", "raw")
 

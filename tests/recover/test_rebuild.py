@@ -84,10 +84,11 @@ def test_a_renamed_name_is_no_lost_one() -> None:
 
 def test_looks_and_cells_that_later_runs_passed_over_stand_at_the_end_under_a_heading() -> None:
     base = notebook_bytes("a = read()", "b = a.clean()", "c = b.fit()")
-    runs = ran("a = read()", "a.shape", "b = a.clean()", "experiment = try_this(a, 17)", "c = b.fit()", "b = a.clean()")
-    rebuilt = sound(rebuild(base, [*runs, *ran("c = b.fit()")], now=NOW))
+    runs = ran("a = read()", "a.shape", "b = a.clean()", "experiment = try_this(a, 17)", "c = b.fit()")
+    rebuilt = sound(rebuild(base, [*runs, *ran("a = read()", "b = a.clean()", "c = b.fit()")], now=NOW))
     assert sources(rebuilt.notebook)[:3] == ["a = read()", "b = a.clean()", "c = b.fit()"]
-    assert about(rebuilt.notebook, "a.shape")["state"] == "scratch"
+    for text in ("a.shape", "experiment = try_this(a, 17)"):
+        assert about(rebuilt.notebook, text)["state"] == "scratch"
     (heading,) = [text for text in sources(rebuilt.notebook, "markdown") if text.startswith("# Probably scratch")]
     assert heading
 
