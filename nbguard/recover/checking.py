@@ -19,7 +19,7 @@ from nbguard.ports import Progress
 from nbguard.recover.sound_cells import SKIPPED
 
 _START_SECONDS = 60.0
-_INTERRUPT_SECONDS = 5.0
+_INTERRUPT_SECONDS = 10.0
 _LONGEST = 200
 _Message = dict[str, object]
 

@@ -27,7 +27,7 @@ def test_cells_that_fail_hang_or_kill_the_kernel_are_named_and_nothing_stays(tmp
         "x",
     )
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    checked = check(notebook, Limits(cell_seconds=3.0))
+    checked = check(notebook, Limits(cell_seconds=5.0))
     assert [(cell.number, cell.why) for cell in checked.failing] == [
         (3, "NameError: name 'missing' is not defined"),
         (5, "timeout"),
