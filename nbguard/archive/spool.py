@@ -329,11 +329,18 @@ class Spool:
             except Refused:  # somebody else made the emergency place: as good as none
                 continue
             else:
-                if self.outside is not None and folder == self.folder:
-                    self.outside.hold(os.path.join(folder, "new", file_name(kept)))
-                return kept
-        assert first is not None
-        raise first
+                if self.outside is None or folder != self.folder or self._is_held(kept):
+                    return kept
+        raise first or StorageTrouble(
+            f"a version vanished from {self.folder} as it was written", hint="it is kept again by itself"
+        )
+
+    def _is_held(self, draft: Draft) -> bool:
+        """Hold it outside; False when it was removed before that could be done."""
+        assert self.outside is not None
+        path = os.path.join(self.folder, "new", file_name(draft))
+        self.outside.hold(path)
+        return os.path.lexists(path)
 
     def _make_room(self, folder: str, size: int) -> None:
         """As _check_room, after giving back what is only held for speed."""

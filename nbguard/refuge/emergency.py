@@ -23,6 +23,8 @@ class EmergencyPlace:
         StorageTrouble when it cannot be made."""
         try:
             check_parent(os.path.dirname(self.folder))
+            if os.path.lexists(self.folder):
+                check_private(self.folder)
             make_private_folder(self.folder)
             check_private(self.folder)
             self._hold()
