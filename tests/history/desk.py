@@ -59,9 +59,8 @@ class Kernel:
         return Truth(pid, session)
 
     def restart(self) -> None:
-        """A new process, and a new session, with the same connection file."""
+        """A new process, and a new session, with the same connection file; it is not ready yet."""
         self._server.ask("POST", f"/api/kernels/{self.kernel}/restart")
-        self.client.wait_for_ready(120)
 
     def close(self) -> None:
         """Let go of its channels; the kernel lives on."""

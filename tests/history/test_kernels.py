@@ -362,6 +362,7 @@ def test_a_kernel_that_keeps_its_history_in_memory_is_kept_from_memory(home: Pat
         assert log.links[0].session == 1
 
 
+@pytest.mark.long
 def test_kernels_that_keep_nothing_on_purpose_are_left_alone(home: Path) -> None:
     with kernel("--HistoryManager.hist_file=:memory:") as running:
         running.run("x = 1")
