@@ -117,6 +117,12 @@ def _rescued(place: Place, said: str) -> None:
     shutil.rmtree(place.home / "rescued")
 
 
+def _gathered(place: Place, said: str) -> None:
+    rescued = place.home / "rescued-eda"
+    assert f"rebuilt notebook: {rescued}/eda.rebuilt.ipynb" in said
+    assert OLDER in [path.read_bytes() for path in (rescued / "found").iterdir()]
+
+
 def _packed(place: Place, said: str) -> None:
     assert "read back and checked" in said and (place.home / "package.zip").stat().st_size > 1000
 
@@ -127,6 +133,8 @@ def _two_versions(place: Place, said: str) -> None:
 
 # What the text around a command promises, beyond exit code 0.
 PROMISES: list[tuple[str, Callable[[Place, str], None]]] = [
+    (r"nbguard rescue \S+ -o", _gathered),
+    (r"nbguard rescue", lambda place, said: _contains(said, "Jupyter's checkpoint")),
     (r"package --all", _packed),
     (r"restore --all", _rescued),
     (r"restore \S+ --at \S+ --in-place", _in_place),
