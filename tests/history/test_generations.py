@@ -6,7 +6,7 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbguard.history.generations import (
@@ -106,6 +106,7 @@ def test_an_end_is_never_read_as_before_its_start_where_both_tellings_are_there(
     assert ended_utc("2026-10-25 02:10:00", started_at=started) == _at("2026-10-25 01:10:00")
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1)), st.integers(-56, 56))
 def test_a_mark_is_the_same_in_every_zone(moment: datetime, quarters: int) -> None:
     from datetime import timedelta
@@ -114,6 +115,7 @@ def test_a_mark_is_the_same_in_every_zone(moment: datetime, quarters: int) -> No
     assert mark_of(moment) == mark_of(moment.replace(tzinfo=UTC))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_breaks_the_reading_of_times(text: str) -> None:
     naive_or_aware(text)
@@ -185,6 +187,7 @@ def test_cells_without_a_session_have_a_generation_too() -> None:
     assert _assigned(lives, FIRST, [_row(7, "2026-11-20 09:00:00.7")]) == [generation], "its row came later"
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.tuples(
