@@ -45,8 +45,8 @@ _WORDS = (
     "twenty; a subscriber (receiver and recorder, in processes of their own as in the daemon) is there in one block of",
     "each pair and not in the other, in random order. A cell takes from its request to its `idle`. The difference of",
     "the two medians is taken for each pair; given are the median of these differences and its 95 % interval",
-    "(bootstrap over the pairs). A negative difference is noise. A cell that sends each of 2,000 lines by itself has no",
-    "target; it is there for those who flush.",
+    "(bootstrap over the pairs). A cell that sends each of 2,000 lines by itself has no target; it is there for those",
+    "who flush.",
 )
 
 
@@ -181,7 +181,10 @@ def recorder(work: str, rounds: int, seconds: float) -> Result:
     result = Result("recorder", "The flight recorder, for each cell", f"python -m bench.recorder --rounds {rounds}")
     result.note("The kernel keeps its history in memory: an fsync for each cell would drown what is measured.")
     if os.sched_getscheduler(0) != os.SCHED_OTHER:
-        result.note("All of it ran with real-time priority (`chrt -r 5`), because the machine had other work to do.")
+        result.note(
+            "All of it ran with real-time priority (`chrt -r 5`), because the machine had other work to do. Where the"
+            " recorder took the second core, that work did not: this is why differences can be below zero."
+        )
     chance = random.Random(1)
     with _subject(work) as subject:
         pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in _CELLS}
