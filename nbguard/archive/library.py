@@ -64,7 +64,10 @@ class ArchiveLibrary:
             data = self._spool.read(version.id)
             if data is not None:
                 return data
-            # Packed since the catalog was asked.
+            # Packed since the catalog was asked: it may know by now, or only the archive does.
+            again = self._catalog.version(version.id)
+            if again is not None and again.commit is not None:
+                return self._object(again.commit, version)
             tip = self._archive.tip()
             for record in self._archive.records(tip, after=self._catalog.tip) if tip is not None else ():
                 if record.id == version.id and record.commit is not None:

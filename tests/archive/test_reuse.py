@@ -133,3 +133,17 @@ def test_free_files_are_bounded_in_number_and_bytes(tmp_path: Path) -> None:
     free.empty()
     assert not list((tmp_path / "free").iterdir())
     assert len(free.give(str(new), [(path, 3_999_999) for path in refused])) == 88 - 12, "48 MB"
+
+
+def test_a_version_that_was_looked_up_before_it_was_packed_is_still_read(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    draft = rig.save(NOTEBOOK, LONG)
+    library = rig.library()
+    version = library.version(draft.id)
+    assert version is not None
+    assert version.commit is None
+    rig.packer.pack()
+    rig.save(NOTEBOOK, SHORT)
+    rig.packer.pack()
+    assert library.read(version) == LONG
+    library.close()
