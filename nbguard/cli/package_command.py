@@ -87,6 +87,8 @@ def command(
     finally:
         bar.clear()
     _report(report, as_json)
+    if report.left_out and not notebooks:
+        say(f"{report.left_out} sessions belong to no notebook, or nobody can tell to which: --all packs them too")
     if vanished is not None:
         raise NoArchive(f"{vanished.message}; what is left of it is in the package", hint=vanished.hint)
     if report.missing:

@@ -130,6 +130,7 @@ class _Building:
             sessions=self._executed.sessions,
             sha256=digest,
             missing=tuple(self._sink.missing),
+            left_out=self._stories.untold() if self._stories is not None and not self._order.everything else 0,
         )
 
     def close(self) -> None:

@@ -58,7 +58,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageReport:
-    """What was made. ``versions`` counts those whose bytes are in it, ``bytes`` is the zip's size."""
+    """What was made. ``versions`` counts those whose bytes are in it, ``bytes`` is the zip's size.
+
+    ``left_out`` counts sessions that belong to no notebook that was asked for.
+    """
 
     written_to: str
     members: int
@@ -68,3 +71,4 @@ class PackageReport:
     sessions: int
     sha256: str
     missing: tuple[Missing, ...]
+    left_out: int = 0

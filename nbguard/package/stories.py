@@ -101,6 +101,10 @@ class Stories:
         for kernel, runs in kernels.items():
             yield _kernel(kernel, runs)
 
+    def untold(self) -> int:
+        """How many sessions were not asked for so far."""
+        return sum(not self._told[key] for key in self._sessions)
+
     def _cells(self, key: Key, notebook: str) -> list[ExecutedCell]:
         cells = own_cells(
             self._executed.cells(*key), self._links[key], self._choose, lambda link: self._is_own(link, notebook)

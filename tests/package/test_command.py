@@ -272,8 +272,11 @@ def test_what_was_executed_comes_with_its_notebook_and_with_no_other(desk: Desk,
         sources = [one["source"] for one in notebook["cells"]]
         assert any("mine_later()" in source for source in sources)
         assert b"mine_shown" in found[name]
+    log.append([replace(session(9), started_at=now, seen_at=now), replace(cell(9, 1, "console()"), seen_at=now)])
+    assert "1 sessions belong to no notebook" in desk.package("-o", "r.zip").talk
+    assert "belong to no notebook" not in desk.package("mine.ipynb", "-o", "s.zip").talk
     everything = desk.package("--all", "--json", "-o", "q.zip")
-    assert (everything.json["sessions"], everything.json["notebooks"]) == (2, 2)
+    assert (everything.json["sessions"], everything.json["notebooks"]) == (3, 2)
 
 
 def test_nothing_of_the_state_is_in_it(desk: Desk) -> None:
@@ -384,7 +387,7 @@ def test_an_interrupted_one_leaves_no_package_and_the_next_tidies_up(desk: Desk,
 
     noise = random.Random(1)
     for count in range(4):
-        (desk.work / f"{count}.ipynb").write_bytes(notebook_bytes(noise.randbytes(1_000_000).hex()))
+        (desk.work / f"{count}.ipynb").write_bytes(notebook_bytes(noise.randbytes(2_500_000).hex()))
     assert nbguard("snapshot", str(desk.work)).code == 0
     child = subprocess.Popen(
         [sys.executable, "-m", "nbguard", "package", "-o", "p.zip"],
