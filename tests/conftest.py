@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import shutil
 import site
 import sys
 import tempfile
@@ -96,6 +98,19 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     _state["guarding"] = True
     yield folder
     _state["guarding"] = False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emergency_places_are_removed(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """A daemon without NBGUARD_HOME keeps files alive in /var/tmp, outside of every temporary home: those of this
+    session, known by the folders in their configuration, go with it."""
+    yield
+    ours = str(tmp_path_factory.getbasetemp())
+    for place in Path("/var/tmp").glob(f"nbguard-{os.getuid()}-*"):
+        for config in (place / "kept" / "config-before.toml", place / "config-before.toml"):
+            with contextlib.suppress(OSError):
+                if ours in config.read_text(encoding="utf-8", errors="replace"):
+                    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

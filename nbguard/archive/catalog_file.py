@@ -45,7 +45,8 @@ class CatalogFile:
         self._schema = schema
         self._version = version
         self._name = name
-        make_private_folder(os.path.dirname(path))
+        if folder := os.path.dirname(path):  # one in memory has none, nor perhaps has this process a working folder
+            make_private_folder(folder)
         self._db = self._open()
         self._file = self._identity()
 
@@ -184,7 +185,13 @@ class CatalogFile:
 
     def _create(self, db: sqlite3.Connection) -> None:
         # NORMAL in WAL: a power cut may cost the last rows, never the file; they are found again in spool and archive.
-        db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:
+            if _code(error) not in _IN_USE:
+                raise
+            # Another process is just doing that, and SQLite waits for nobody here; it does below.
+        db.execute("PRAGMA synchronous = NORMAL")
         db.execute("BEGIN IMMEDIATE")
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] != self._version:
