@@ -20,7 +20,8 @@ from urllib.parse import quote
 from nbguard.clock import Clock
 from nbguard.durable import fsync_file, fsync_folder, make_private_folder, unlink_quietly
 from nbguard.errors import Busy, Refused, StorageTrouble, storage_trouble
-from nbguard.history.reading import MOST_LOCKED_SECONDS, TOUCHING
+from nbguard.history.open_database import MOST_LOCKED_SECONDS
+from nbguard.history.reading import TOUCHING
 
 _log = logging.getLogger(__name__)
 PARTS = ("", "-wal", "-journal")

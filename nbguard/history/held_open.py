@@ -11,8 +11,8 @@ from nbguard.errors import Busy, ChangedMeanwhile, StorageTrouble
 from nbguard.history.copies import UNKNOWN, DatabaseCopies, parts_held_by, stamps_of
 from nbguard.history.generations import FileIdentity
 from nbguard.history.kernels import LiveKernel
-from nbguard.history.reading import NeedsCopy, Unreadable
 from nbguard.history.tail import Source, Tail
+from nbguard.history.trouble import NeedsCopy, Unreadable
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)

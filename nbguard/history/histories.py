@@ -19,8 +19,9 @@ from nbguard.history.generations import FileIdentity
 from nbguard.history.held_open import BUSY_SECONDS, POLL_SECONDS, HeldOpen
 from nbguard.history.kernels import LiveKernel
 from nbguard.history.losing import LOST, Losing, with_databases
-from nbguard.history.reading import DatabaseState, NeedsCopy, Unreadable, state_of
+from nbguard.history.reading import DatabaseState, state_of
 from nbguard.history.tail import Source, Tail
+from nbguard.history.trouble import NeedsCopy, Unreadable
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)

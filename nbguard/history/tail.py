@@ -16,8 +16,9 @@ from datetime import datetime
 from nbguard.clock import Clock
 from nbguard.errors import NbguardError
 from nbguard.history.generations import FileIdentity, Lives, SessionRow, ended_utc, started_utc
+from nbguard.history.open_database import HistoryRow, OpenDatabase
 from nbguard.history.positions import START, Position, Positions
-from nbguard.history.reading import HistoryRow, OpenDatabase, reading
+from nbguard.history.reading import reading
 from nbguard.model import ExecutedCell, Generation, HistorySession, Record
 from nbguard.ports import ExecutedLibrary, RecordLog
 

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from nbguard.errors import Busy
+from nbguard.history import open_database
 from nbguard.history import reading as reading_module
-from nbguard.history.reading import NeedsCopy, Unreadable, reading, state_of
+from nbguard.history.reading import reading, state_of
+from nbguard.history.trouble import NeedsCopy, Unreadable
 from tests.archive.mounts import needs_mounts, remount, small_disk
 from tests.history.rig import Rig, add, held_for_writing, make_database
 
@@ -232,7 +234,7 @@ def test_huge_sources_are_read_in_slices_and_small_ones_around_them_as_usual(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading_module, "MOST_IN_ONE_GO_BYTES", 100_000)
-    monkeypatch.setattr(reading_module, "_SLICE_BYTES", 30_000)
+    monkeypatch.setattr(open_database, "_SLICE_BYTES", 30_000)
     rig = Rig(home, tmp_path, only_kernels=False)
     huge = "é" * 200_000
     make_database(rig.database, [(1, MONDAY, ["small", huge, "after", huge + "!", "last"])])
@@ -258,7 +260,7 @@ def test_a_chunk_ends_after_a_moment_and_the_lock_with_it(path: Path, monkeypatc
             after = chunk.rows[-1].rowid
     assert chunks > 5
     assert longest < 0.2
-    monkeypatch.setattr(reading_module, "MOST_LOCKED_SECONDS", 0.0)
+    monkeypatch.setattr(open_database, "MOST_LOCKED_SECONDS", 0.0)
     with reading(str(path)) as database:
         assert len(database.rows(-1, _EVERYTHING).rows) < 100
 
