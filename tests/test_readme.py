@@ -189,7 +189,7 @@ def test_every_fenced_command_does_what_it_promises(place: Place) -> None:
 
 def test_the_test_command_is_one_line_that_ci_runs_to_the_letter() -> None:
     (command,) = [command for _, command in COMMANDS if "pytest" in command]
-    assert command == "python -m pip install -e '.[test]' && python -m pytest -m 'not long'"
+    assert command == "python -m pip install -e '.[test]' && python -m pytest -m 'not long' -n 4 --dist loadfile"
     script = (REPOSITORY / ".ci" / "run").read_text()
     assert "grep -E '^[^#]*python -m pytest' README.md" in script
 
