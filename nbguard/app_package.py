@@ -170,7 +170,9 @@ def parts_of(
 
     def read(version: Version) -> Iterator[bytes]:
         try:
-            if version.size > _STREAM_OVER_BYTES:
+            # What was packed a moment ago the library still finds.
+            is_there = version.commit is not None or store.spool.find(version.id) is not None
+            if version.size > _STREAM_OVER_BYTES and is_there:
                 yield from stream(archive, store.spool, version)
             else:
                 yield library.read(version)
