@@ -75,6 +75,7 @@ class Linking:
         self._servers_due = float("-inf")
         self._lives: dict[Life, Known] = {}
         self._pending: list[Record] = []
+        self._unread: set[str] = set()
         self._is_prepared = False
         self._facts: tuple[tuple[LiveKernel, tuple[Place, ...], int, str | None], ...] = ()
         self._present: tuple[LiveKernel, ...] = ()
@@ -210,7 +211,9 @@ class Linking:
                 try:
                     found = self._chain(path, at)
                 except NbguardError as error:
-                    _log.warning("renames of %r cannot be read: %s", path, error.message)
+                    if path not in self._unread:  # an archive that is gone is not told of every second and a half
+                        self._unread.add(path)
+                        _log.warning("renames of %r cannot be read: %s", path, error.message)
                     return ()
                 known.chains[path, at] = found
             return found
