@@ -79,7 +79,8 @@ def _intro(kept: Sequence[Pair], options: argparse.Namespace) -> list[str]:
         "F1 is over the sources of code cells; *order* counts only those in the right order (longest common "
         "subsequence). *Lost* is the share of notebooks in which some cell uses a name that nothing binds any more. "
         "What the rebuilt notebook sets apart under its last headings does not count as its cells; the line below it "
-        "counts all of them.",
+        "counts all of them. What looks like scratch was written down knowing the simulated scratch, so that these "
+        "figures are on the kind side; the line below is the other extreme.",
     ]
 
 

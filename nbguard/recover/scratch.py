@@ -17,6 +17,10 @@ _QUESTION = re.compile(r"^\s*(?:\?{1,2}[\w.]+|[\w.]+\?{1,2})\s*$")
 _LOOKING_MAGIC = re.compile(
     r"^\s*(?:%(?:who|whos|timeit|time|pinfo|pwd|ls|history|debug)\b|!pip\b|!ls\b|!pwd\b|%pip\b)"
 )
+_ASKING = re.compile(
+    r"(?:help|dir|type|vars)\(\s*[\w.]*\s*\)$|%(?:who|whos|pinfo|history)\b"
+    r"|[!%]pip (?:list|show|freeze)\b|[\d.\s+*/-]+$"
+)
 _OTHER_WAYS = re.compile(r"import \*|%(?:pylab|run|load|store|load_ext)\b|\bexec\(|globals\(\)|\bsetattr\(")
 _NEAR = 4
 
@@ -37,6 +41,7 @@ def scratch(slots: Sequence[Slot], executed: Sequence[Execution], *, has_base: b
                 not _was_run_again(slot)
                 and (
                     (has_base and (looks_on(slot.text) or _is_copied(slot, slots, holders)))
+                    or asks(slot.text)
                     or anywhere.cannot_have_worked(slot.text)
                 )
             )
@@ -60,6 +65,13 @@ def looks_on(text: str) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr) and _is_look(tree.body[0].value)
+
+
+def asks(text: str) -> bool:
+    """Whether a cell asks Python or the machine about something, as nobody leaves it in a notebook: ``x?``,
+    ``help(x)``, ``dir(x)``, ``%whos``, ``!pip list``, ``1 + 1``."""
+    line = text.strip()
+    return "\n" not in line and bool(_QUESTION.match(line) or _ASKING.match(line))
 
 
 def _is_look(node: ast.expr) -> bool:
