@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nbguard.app_rescue_refuge import Refuges
 from nbguard.clock import SystemClock
 from nbguard.errors import ArchiveTrouble, NbguardError
 from nbguard.processes import is_alive
@@ -45,6 +46,7 @@ class Sources:
         self._executed: ExecutedArchive | None = None
         self._sessions: dict[tuple[tuple[int, int], int], str] = {}  # (file, number) to generation
         self._unavailable: list[Unavailable] = []
+        self._refuges = Refuges(context)
 
     def all(self, wanted: Wanted) -> list[Source]:
         """Those that are asked first; kernels come after the databases, which tell them who they are."""
@@ -70,6 +72,7 @@ class Sources:
         repositories = repositories_around(wanted.paths, surveyed.repositories)
         return [
             Searching(surveyed),
+            *self._refuges.sources(),
             Kept(self._opened_library, self._drafts),
             KeptSessions(self._opened_executed, own.records),
             Recorder(self._opened_executed, self._outputs, own.recorded, kernel_session),
@@ -117,10 +120,11 @@ class Sources:
         for opened in (self._library, self._executed):
             if opened is not None:
                 opened.close()
+        self._refuges.close()
 
     def unavailable(self) -> tuple[Unavailable, ...]:
         """What could not be read on the way."""
-        return tuple(self._unavailable)
+        return (*self._unavailable, *self._refuges.unavailable)
 
     def _opened_library(self) -> ArchiveLibrary | None:
         from nbguard.app import archive_of, open_library

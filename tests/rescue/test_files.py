@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,26 @@ def test_the_archive_and_the_spool_are_sources_too(work: Path, rescue: Ask) -> N
         ("spool", 2),
         ("archive", 1),
     ]
+
+
+def test_what_was_held_alive_outside_a_wiped_home_is_read(work: Path, rescue: Ask) -> None:
+    """The emergency place is laid out as our own; it is read where it lies, and nothing is written there."""
+    own = Path(os.environ["NBGUARD_HOME"])
+    path = put(work / "kept.ipynb", notebook_bytes("x = 1"))
+    assert nbguard("run", "--watch", str(work), "--once").code == 0
+    kept = own / "emergency" / "kept"
+    kept.parent.mkdir(mode=0o700, exist_ok=True)
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    for name in ("archive.git", "spool", "state"):
+        (own / name).rename(kept / name)
+    path.unlink()
+    before = {each: each.stat().st_mtime_ns for each in kept.rglob("*")}
+    answer = rescue("kept.ipynb", "-o", "out")
+    assert [(each["source"], each["cells"]) for each in answer.json["found"]] == [("archive", 1)], answer.talk
+    assert answer.json["rebuilt"]["notebook"]
+    assert {each: each.stat().st_mtime_ns for each in kept.rglob("*")} == before
+    assert [each.name for each in Path(os.environ["TMPDIR"]).iterdir()] == []
 
 
 def test_other_notebooks_of_that_name_are_ambiguous(home: Path, work: Path, rescue: Ask) -> None:
