@@ -34,6 +34,7 @@ _COPYING = "cannot copy a history database"
 _TRIES = 3
 _PIECE = 1 << 20
 _PAGE = 4096
+_FLUSHED_BYTES = 8 << 20
 _MOST_DIFFERING_PAGES = 2000
 _BEING_MADE = ".making-"
 _COUNTER = slice(24, 28)
@@ -84,9 +85,9 @@ def stamps_of(parts: Mapping[str, str]) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def copy_unlocked(parts: Mapping[str, str], target: str) -> int:
+def copy_unlocked(parts: Mapping[str, str], target: str, *, tries: int = _TRIES) -> int:
     """Copy the parts to ``target`` and its -wal or -journal; when they were last written (ns). Raises Busy, OSError."""
-    for _ in range(_TRIES):
+    for _ in range(tries):
         before = _stamps_now(parts)
         for suffix, path in parts.items():
             _copy(path, target + suffix)
@@ -252,10 +253,11 @@ class DatabaseCopies:
         raise first or StorageTrouble(_COPYING, hint="check who owns the emergency folder")
 
     def _copy(self, parts: Mapping[str, str], making: str) -> None:
+        is_mendable = "-wal" not in parts and not parts[""].startswith("/proc/")
         try:
-            written_ns = copy_unlocked(parts, making)
+            written_ns = copy_unlocked(parts, making, tries=1 if is_mendable else _TRIES)
         except Busy:
-            if "-wal" in parts or parts[""].startswith("/proc/"):
+            if not is_mendable:
                 raise
             for suffix in PARTS[1:]:
                 unlink_quietly(making + suffix)
@@ -324,6 +326,8 @@ def _copy_from(source: int, target: str) -> None:
         offset = 0
         while sent := os.sendfile(into, source, offset, _PIECE):
             offset += sent
+            if offset % _FLUSHED_BYTES < _PIECE:  # all at once would make a kernel's own fsync wait for seconds
+                os.fdatasync(into)
     finally:
         os.close(into)
 
