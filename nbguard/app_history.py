@@ -224,15 +224,21 @@ def linking_of(
 def renames_of(context: Context) -> Chain:
     """The renames that were seen on disk: a path at a time, and where that notebook was since. Opened for each
     question, which is a rare one."""
+    import sqlite3
+
     from nbguard.app import open_library
+    from nbguard.errors import StorageTrouble
     from nbguard.history.links import chain_of
 
     def chain(path: str, at: datetime) -> tuple[str, ...]:
-        library = open_library(context)
         try:
-            logs = {lineage: library.log(lineage) for _, lineage in library.named(path)}
-        finally:
-            library.close()
+            library = open_library(context)
+            try:
+                logs = {lineage: library.log(lineage) for _, lineage in library.named(path)}
+            finally:
+                library.close()
+        except (sqlite3.Error, OSError) as error:
+            raise StorageTrouble(f"the catalog cannot be read: {error}", hint="it is tried again") from error
         return chain_of(path, at, logs, is_there=os.path.lexists(path))
 
     return chain

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
+from nbguard.clock import SystemClock
 from nbguard.history import process_table
 from nbguard.history.connection import Connection, read_connection
 from nbguard.history.process_table import Life, OpenFile
@@ -103,7 +103,7 @@ class KernelFinder:
             if kernel is not None:
                 found[kernel.life] = kernel
             # A young process may yet become a kernel, write its connection file, open its database.
-            if time.time() - process_table.started_at(life) > _YOUNG_SECONDS:
+            if not _is_young(life):
                 self._judged[pid] = life if kernel is not None else None
         self._known = found
         return _without_launchers(list(found.values()))
@@ -130,7 +130,7 @@ class KernelFinder:
         connection = known.connection if known is not None else None
         if connection is None and file:
             connection = _from_its_folder(read_connection(os.path.join(runtime, file)), life.pid)
-        if connection is None and not is_terminal and time.time() < process_table.started_at(life) + _YOUNG_SECONDS:
+        if connection is None and not is_terminal and _is_young(life):
             return None
         return _kernel(
             life=life,
@@ -149,6 +149,10 @@ def live_kernels(*, only_home: str | None = None) -> list[LiveKernel]:
     Takes some milliseconds. Nothing is asked of them: ``generation`` and ``session`` are None.
     """
     return KernelFinder(only_home=only_home).look()
+
+
+def _is_young(life: Life) -> bool:
+    return SystemClock().now().timestamp() < process_table.started_at(life) + _YOUNG_SECONDS
 
 
 def databases_of(pid: int) -> tuple[OpenFile, ...]:
@@ -251,9 +255,10 @@ def _is_python(arguments: list[str]) -> bool:
 
 
 def _without_launchers(kernels: list[LiveKernel]) -> list[LiveKernel]:
-    """One process for each connection file: a launcher (`conda run`, a shell) has the same argument as its kernel.
+    """One process for each connection file: a launcher (`conda run`) has the same argument as its kernel, and a process
+    that the kernel forked (multiprocessing) has everything.
 
-    The one that holds a database is the kernel; else the one that started last.
+    Of those that hold a database the first is the kernel; where none does, the one that started last.
     """
     best: dict[str, LiveKernel] = {}
     terminals = []
@@ -269,4 +274,6 @@ def _without_launchers(kernels: list[LiveKernel]) -> list[LiveKernel]:
 
 
 def _rank(kernel: LiveKernel) -> tuple[bool, int, int]:
-    return bool(kernel.databases), kernel.life.start, kernel.pid
+    if kernel.databases:
+        return True, -kernel.life.start, -kernel.pid
+    return False, kernel.life.start, kernel.pid

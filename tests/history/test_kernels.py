@@ -195,6 +195,16 @@ def test_another_home_is_left_alone(home: Path, tmp_path: Path) -> None:
         assert running.pid in [found.pid for found in live_kernels()]
 
 
+def test_a_process_that_a_kernel_forked_is_not_taken_for_it(home: Path) -> None:
+    with kernel() as running:
+        running.run("import os, time\nchild = os.fork()\nif not child:\n    time.sleep(60)\n    os._exit(0)")
+        running.run(f"open({str(home / 'child')!r}, 'w').write(str(child))")
+        child = int((home / "child").read_text())
+        os.kill(child, 0)
+        assert only(home).pid == running.pid
+        running.run("os.kill(child, 9); os.waitpid(child, 0)")
+
+
 @contextmanager
 def process(*words: str, **environment: str) -> Generator[subprocess.Popen[bytes]]:
     """Any process, ended afterwards; it gets a terminal's input that never comes."""
