@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from nbguard.clock import Clock
 from nbguard.errors import Busy, ChangedMeanwhile, StorageTrouble
-from nbguard.history.copies import UNKNOWN, DatabaseCopies, parts_held_by, stamps_of
+from nbguard.history.copies import UNKNOWN, DatabaseCopies
+from nbguard.history.copying import parts_held_by, stamps_of
 from nbguard.history.generations import FileIdentity
 from nbguard.history.kernels import LiveKernel
 from nbguard.history.tail import Source, Tail

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from nbguard.clock import Clock
 from nbguard.errors import Busy, ChangedMeanwhile, NbguardError, StorageTrouble
-from nbguard.history.copies import UNKNOWN, DatabaseCopies, parts_of
+from nbguard.history.copies import UNKNOWN, DatabaseCopies
+from nbguard.history.copying import parts_of
 from nbguard.history.databases import LIVE, left_in, profiles_in, stamps_of
 from nbguard.history.generations import FileIdentity
 from nbguard.history.held_open import BUSY_SECONDS, POLL_SECONDS, HeldOpen

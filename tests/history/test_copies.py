@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from nbguard.errors import Busy, StorageTrouble
-from nbguard.history import copies as copies_module
-from nbguard.history.copies import DatabaseCopies, parts_of
+from nbguard.history import copying
+from nbguard.history.copies import DatabaseCopies
+from nbguard.history.copying import parts_of
 from tests.history.rig import Rig, TestClock, add, held_for_writing, make_database, rows_of
 
 MONDAY = "2026-11-16 09:00:00.123456"
@@ -149,8 +150,8 @@ def test_a_database_that_is_written_all_the_time_is_copied_under_a_short_lock(tm
 def test_one_that_takes_too_long_under_the_lock_is_left_for_later(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies_module, "MOST_LOCKED_SECONDS", 0.0)
-    monkeypatch.setattr(copies_module, "TICK_NS", 1 << 62)  # as if it were always being written
+    monkeypatch.setattr(copying, "MOST_LOCKED_SECONDS", 0.0)
+    monkeypatch.setattr(copying, "TICK_NS", 1 << 62)  # as if it were always being written
     with pytest.raises(Busy):
         _copies(tmp_path / "copies").take(parts_of(str(path)), LIFE)
     assert os.listdir(tmp_path / "copies") == []
@@ -160,7 +161,7 @@ def test_one_that_takes_too_long_under_the_lock_is_left_for_later(
 
 def test_an_exclusive_writer_means_later(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with held_for_writing(path):
-        monkeypatch.setattr(copies_module, "TICK_NS", 1 << 62)
+        monkeypatch.setattr(copying, "TICK_NS", 1 << 62)
         with pytest.raises(Busy):
             _copies(tmp_path / "copies").take(parts_of(str(path)), LIFE)
 
