@@ -48,6 +48,8 @@ def command(
         raise UsageError("NOTEBOOK and --session exclude each other", hint="leave one of them out")
     if check and not (output and notebook):
         raise UsageError("--check needs NOTEBOOK and -o DIR", hint="nbguard rescue eda.ipynb -o rescued --check")
+    if under is not None and not os.path.isdir(under):
+        raise UsageError(f"{under} is no folder", hint="--under DIR is the folder that is searched")
     bad = context.look_past_settings()
     if bad is not None and not as_json:
         say(f"the configuration is passed over: {bad.message}")

@@ -8,46 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from nbguard.rescue.lib0 import Decoder, Malformed, Value
+from nbguard.rescue.lib0 import Malformed, Value
+from nbguard.rescue.yjs_update import GC, STRING, Branch, Id, Item, read_update
 
-_GC, _SKIP = 0, 10
-_DELETED, _JSON, _BINARY, _STRING, _EMBED, _FORMAT, _TYPE, _ANY, _DOC = range(1, 10)
 _MOST_ITEMS = 3_000_000
-
-Id = tuple[int, int]
-
-
-@dataclass(slots=True, eq=False)
-class Branch:
-    """An array, text or map: its items in order, and the newest item of each key."""
-
-    start: Item | None = None
-    keys: dict[str, Item] = field(default_factory=dict)
-    kind: int = -1
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """Some units of content that were made together by one client; ``kind`` is Yjs' number for what they are."""
-
-    client: int
-    clock: int
-    length: int
-    kind: int
-    origin: Id | None = None
-    right_origin: Id | None = None
-    parent: Branch | None = None
-    parent_name: str | None = None
-    parent_id: Id | None = None
-    key: str | None = None
-    text: bytes = b""  # UTF-16-LE
-    values: list[Value] = field(default_factory=list)
-    branch: Branch | None = None
-    is_deleted: bool = False
-    left: Item | None = None
-    right: Item | None = None
 
 
 class Document:
@@ -66,7 +31,7 @@ class Document:
 
     def apply(self, update: bytes) -> None:
         """Take one update in; what it builds on may come later. Raises Malformed (then nothing of it counts)."""
-        items, deletes = _read(update)
+        items, deletes = read_update(update)
         self._count += len(items)
         if self._count > _MOST_ITEMS:
             raise Malformed("too large a document")
@@ -105,19 +70,19 @@ class Document:
             _cut_front(item, known)
             item.origin = (item.client, item.clock - 1)
         self._items.setdefault(item.client, []).append(item)
-        if item.kind == _GC:
+        if item.kind == GC:
             return
         item.left = self._ending_at(item.origin) if item.origin is not None else None
         item.right = self._beginning_at(item.right_origin) if item.right_origin is not None else None
         self._find_parent(item)
         if item.parent is None:
-            item.kind = _GC  # what it was a part of is gone
+            item.kind = GC  # what it was a part of is gone
             return
         self._find_place(item)
         self._link(item, item.parent)
 
     def _find_parent(self, item: Item) -> None:
-        if any(each is not None and each.kind == _GC for each in (item.left, item.right)):
+        if any(each is not None and each.kind == GC for each in (item.left, item.right)):
             return
         if item.parent_name is not None:
             item.parent = self.root(item.parent_name)
@@ -201,14 +166,14 @@ class Document:
     def _beginning_at(self, identity: Id) -> Item | None:
         """The item that begins with this unit; one that holds it further inside is split."""
         item = self._holding(identity)
-        if item is None or item.clock == identity[1] or item.kind == _GC:
+        if item is None or item.clock == identity[1] or item.kind == GC:
             return item
         return self._split(item, identity[1] - item.clock)
 
     def _ending_at(self, identity: Id) -> Item | None:
         """The item that ends with this unit."""
         item = self._holding(identity)
-        if item is None or item.clock + item.length == identity[1] + 1 or item.kind == _GC:
+        if item is None or item.clock + item.length == identity[1] + 1 or item.kind == GC:
             return item
         self._split(item, identity[1] - item.clock + 1)
         return item
@@ -250,7 +215,7 @@ def count(branch: Branch) -> int:
 def _visible(branch: Branch) -> Iterator[Item]:
     item = branch.start
     while item is not None:
-        if not item.is_deleted and item.kind != _GC:
+        if not item.is_deleted and item.kind != GC:
             yield item
         item = item.right
 
@@ -258,7 +223,7 @@ def _visible(branch: Branch) -> Iterator[Item]:
 def _values(item: Item) -> list[Value]:
     if item.branch is not None:
         return [plain(item.branch)]
-    return [item.text.decode("utf-16-le", "replace")] if item.kind == _STRING else item.values
+    return [item.text.decode("utf-16-le", "replace")] if item.kind == STRING else item.values
 
 
 def _first(parent: Branch, key: str | None) -> Item | None:
@@ -274,75 +239,3 @@ def _cut_front(item: Item, known: int) -> None:
     item.clock += known
     item.length -= known
     item.text, item.values = item.text[2 * known :], item.values[known:]
-
-
-def _read(update: bytes) -> tuple[list[Item], list[tuple[int, int, int]]]:
-    """The items and the deleted ranges (client, clock, length) of an update. Raises Malformed."""
-    decoder = Decoder(update)
-    items: list[Item] = []
-    for _ in range(decoder.number()):
-        structs, client, clock = decoder.number(), decoder.number(), decoder.number()
-        for _ in range(structs):
-            item = _item(decoder, client, clock)
-            clock += item.length
-            if item.kind != _SKIP and item.length:
-                items.append(item)
-    deletes: list[tuple[int, int, int]] = []
-    for _ in range(decoder.number()):
-        client, ranges = decoder.number(), decoder.number()
-        deletes += [(client, decoder.number(), decoder.number()) for _ in range(ranges)]
-    if not decoder.is_done:
-        raise Malformed("there is more than an update")
-    return items, deletes
-
-
-def _item(decoder: Decoder, client: int, clock: int) -> Item:
-    info = decoder.byte()
-    kind = info & 0x1F
-    item = Item(client, clock, 1, kind)
-    if kind in (_GC, _SKIP):
-        item.length = decoder.number()
-        return item
-    if info & 0x80:
-        item.origin = (decoder.number(), decoder.number())
-    if info & 0x40:
-        item.right_origin = (decoder.number(), decoder.number())
-    if not info & 0xC0:
-        if decoder.number() == 1:
-            item.parent_name = decoder.text()
-        else:
-            item.parent_id = (decoder.number(), decoder.number())
-        if info & 0x20:
-            item.key = decoder.text()
-    _content(decoder, item)
-    return item
-
-
-def _content(decoder: Decoder, item: Item) -> None:
-    match item.kind:
-        case 1:
-            item.length, item.is_deleted = decoder.number(), True
-        case 2:
-            item.values = [decoder.json() for _ in range(decoder.number())]
-            item.length = len(item.values)
-        case 3:
-            item.values = [decoder.raw(decoder.number())]
-        case 4:
-            item.text = decoder.text().encode("utf-16-le", "surrogatepass")
-            item.length = len(item.text) // 2
-        case 5:
-            item.values = [decoder.json()]
-        case 6:
-            decoder.text(), decoder.json()
-        case 7:
-            kind = decoder.number()
-            if kind in (3, 5):
-                decoder.text()
-            item.branch = Branch(kind=kind)
-        case 8:
-            item.values = [decoder.value() for _ in range(decoder.number())]
-            item.length = len(item.values)
-        case 9:
-            decoder.text(), decoder.value()
-        case _:
-            raise Malformed(f"content of kind {item.kind}")

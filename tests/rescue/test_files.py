@@ -159,6 +159,20 @@ def test_other_notebooks_of_that_name_are_ambiguous(home: Path, work: Path, resc
     assert more.code == 0 and [each["confidence"] for each in more.json["found"]] == ["probable"]
 
 
+def test_words_that_make_no_sense_are_wrong_usage(rescue: Ask) -> None:
+    """Exit code 2, with a hint."""
+    for words in (("a", "--session", "b"), ("a", "--check"), ("--under", "nowhere")):
+        answer = rescue(*words)
+        assert answer.code == 2 and json.loads(answer.talk)["hint"]
+
+
+def test_only_the_folder_that_is_named_is_searched(home: Path, work: Path, rescue: Ask) -> None:
+    """Another disk, or a backup that was mounted."""
+    put(work / ".ipynb_checkpoints" / "lost-checkpoint.ipynb", notebook_bytes("x = 1"))
+    there = put(home / "disk" / "old" / ".ipynb_checkpoints" / "lost-checkpoint.ipynb", notebook_bytes("x = 2"))
+    assert [path for _, path, _ in found(rescue("lost.ipynb", "--under", str(home / "disk")))] == [str(there)]
+
+
 def test_nothing_left_is_said_so(rescue: Ask) -> None:
     """Exit code 1, and the object all the same."""
     answer = rescue("nowhere.ipynb")

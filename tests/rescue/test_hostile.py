@@ -132,7 +132,7 @@ def test_many_files_take_bounded_time_and_show_progress(home: Path, folders: int
         Search(folders=(str(home),), skips=_UsualSkips), time.monotonic, lambda done, total: told.append(done)
     )
     assert whole.entries >= 100 * folders and not whole.stopped and told[-1] >= 100 * folders
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     early = survey(
         Search(folders=(str(home),), skips=_UsualSkips, most_entries=1_000), time.monotonic, lambda done, total: None
     )
