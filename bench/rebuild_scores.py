@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from bench.pairs import Pair, f1, normal
 from bench.traces import Ran
-from nbguard.recover.alignment import Policy
 from nbguard.recover.bindings import names_of
 from nbguard.recover.found import FoundCell
 from nbguard.recover.rebuild import Rebuilt, rebuild
+from nbguard.recover.slots import Policy
 
 APART = ("scratch", "older", "earlier")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

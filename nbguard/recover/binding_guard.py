@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbguard.recover.alignment import Slot
 from nbguard.recover.bindings import names_of
+from nbguard.recover.slots import Slot
 
 _MOST_ROUNDS = 4
 

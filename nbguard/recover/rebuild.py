@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from nbguard.recover.alignment import BaseText, Execution, Policy, align
+from nbguard.recover.alignment import align
 from nbguard.recover.base_notebook import BaseNotebook, read_base
 from nbguard.recover.binding_guard import guarded
 from nbguard.recover.chronology import chronological_log
@@ -14,6 +14,7 @@ from nbguard.recover.earlier import not_in_it
 from nbguard.recover.found import FoundCell
 from nbguard.recover.rebuilt_cells import compose
 from nbguard.recover.scratch import scratch
+from nbguard.recover.slots import BaseText, Execution, Policy
 from nbguard.recover.sound_cells import Json, normal
 from nbguard.recover.union import Held, unite
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nbguard.recover.alignment import Slot, Step
 from nbguard.recover.bindings import names_of
 from nbguard.recover.found import FoundCell
 from nbguard.recover.notebook_text import code_cell, markdown_cell, notebook_text
 from nbguard.recover.outputs import shown_outputs, sound_count
+from nbguard.recover.slots import Slot, Step
 from nbguard.recover.sound_cells import SKIPPED, Json, fresh_id, normal
 from nbguard.recover.union import Held, United
 

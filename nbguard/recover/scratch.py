@@ -8,8 +8,8 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 
-from nbguard.recover.alignment import Execution, Slot
 from nbguard.recover.bindings import names_of
+from nbguard.recover.slots import Execution, Slot
 
 _LOOKING = frozenset({"help", "dir", "type", "len", "print", "display", "id", "vars", "globals", "locals", "repr"})
 _LOOKING_METHODS = frozenset({"head", "tail", "describe", "info", "keys", "sample", "value_counts"})
