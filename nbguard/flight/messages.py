@@ -13,10 +13,11 @@ JsonObject = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """A cell begins."""
+    """A cell begins. ``is_cut``: its code goes on, and was not passed on."""
 
     code: str
     count: int | None
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +144,7 @@ def _cut(kind: object, content: bytes, cut: Cut, size: int) -> Content | None:
         return Stream(name=found[0], text=found[1], missing_bytes=max(0, size - len(content)))
     if kind == "execute_input":
         code = _string_in(content, "code")
-        return None if code is None else Input(code=code, count=None)
+        return None if code is None else Input(code=code, count=None, is_cut=True)
     if kind == "error":
         return Failure(
             name=_string_in(content, "ename") or "", value=(_string_in(content, "evalue") or ""), traceback=()

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from nbguard.flight.caps import Ledger, Text
+from nbguard.flight.caps import Ledger
 from nbguard.flight.kernels import KernelToRecord
 from nbguard.flight.messages import (
-    Clear,
     Content,
     Display,
-    Failure,
     Input,
-    JsonObject,
-    LeftOut,
     Message,
     State,
-    Stream,
 )
-from nbguard.flight.wire import Cut
+from nbguard.flight.outputs import Shown
 from nbguard.model import Run
 
 JOINED_LATE = "joined while it ran: its code and earlier outputs were not seen"
@@ -30,6 +24,7 @@ KERNEL_RESTARTED = "the kernel was restarted while it ran"
 KERNEL_ENDED = "the kernel ended while it ran"
 NOT_RECORDED_ANY_MORE = "recording ended while it ran"
 END_NOT_SEEN = "its end was not seen"
+CODE_CUT = "its code was cut: over the cap for one output"
 STILL_RUNNING = "still running when this was written"
 _CAME_LATER = "came after the cell had ended"
 _REMEMBERED_RUNS = 8
@@ -50,43 +45,19 @@ class Recorded:
 
 
 @dataclass(slots=True)
-class _Output:
-    """One output: a stream's text, or an nbformat output as it stands."""
-
-    value: JsonObject
-    size: int
-    text: Text | None = None
-    display_id: str | None = None
-
-    def as_json(self) -> JsonObject:
-        return self.value if self.text is None else {**self.value, "text": str(self.text)}
-
-
-@dataclass(slots=True)
 class _Open:
     """A run that may still grow."""
 
     id: str
     started_at: datetime
+    shown: Shown
     ended_at: datetime | None = None
     source: str = ""
     count: int | None = None
     has_code: bool = False
     status: str = "unfinished"
-    failed: bool = False
-    outputs: list[_Output] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    clears: bool = False
     changed_at: datetime | None = None
     checkpoints: int = 0
-
-    @property
-    def size(self) -> int:
-        return sum(output.size for output in self.outputs)
-
-    def note(self, text: str) -> None:
-        if text and text not in self.notes:
-            self.notes.append(text)
 
 
 class Tape:
@@ -124,6 +95,8 @@ class Tape:
                 run = self._open(message.parent, at)
                 run.source, run.count, run.has_code = begun.code, begun.count, True
                 run.changed_at = run.changed_at or at
+                if begun.is_cut:
+                    run.shown.note(CODE_CUT)
             case content:
                 run = self._run_of_output(message.parent, at)
                 self._add(run, content)
@@ -134,7 +107,7 @@ class Tape:
         """Messages were lost: runs that are open say so."""
         for run in self._runs.values():
             if run.ended_at is None:
-                run.note(note)
+                run.shown.note(note)
 
     def so_far(self, now: datetime) -> list[Recorded]:
         """Runs that have changed and were not kept for a while; often at first, then ever more rarely."""
@@ -152,7 +125,7 @@ class Tape:
         for run in self._runs.values():
             if run.ended_at is None and _is_worth_it(run):
                 run.ended_at = now
-                run.note(note)
+                run.shown.note(note)
                 done.append(self._recorded(run))
             elif run.ended_at is not None and run.changed_at is not None:
                 done.append(self._recorded(run))
@@ -166,7 +139,7 @@ class Tape:
     def _open(self, parent: str, at: datetime) -> _Open:
         run = self._runs.get(parent)
         if run is None:
-            run = self._runs[parent] = _Open(id=self._new_id(), started_at=at)
+            run = self._runs[parent] = _Open(self._new_id(), at, Shown(self._ledger))
         return run
 
     def _run_of_output(self, parent: str, at: datetime) -> _Open:
@@ -175,25 +148,25 @@ class Tape:
             run = self._open(parent, at)
             ended = self._ended.get(parent)
             if ended is None:
-                run.note(JOINED_LATE)
+                run.shown.note(JOINED_LATE)
             else:
-                run.note(f"{_CAME_LATER} (run {ended})")
+                run.shown.note(f"{_CAME_LATER} (run {ended})")
                 run.ended_at, run.status = at, "ok"
         return run
 
     def _idle(self, parent: str, at: datetime) -> list[Recorded]:
         run = self._runs.get(parent)
-        if run is None or (run.ended_at is not None and END_NOT_SEEN not in run.notes):
+        if run is None or (run.ended_at is not None and END_NOT_SEEN not in run.shown.notes):
             return []
         if not _is_worth_it(run):
             self._forget(parent)
             return []
-        if END_NOT_SEEN in run.notes:
-            run.notes.remove(END_NOT_SEEN)
-        if not run.has_code and JOINED_LATE not in run.notes:
-            run.note(NO_CODE)
+        if END_NOT_SEEN in run.shown.notes:
+            run.shown.notes.remove(END_NOT_SEEN)
+        if not run.has_code and JOINED_LATE not in run.shown.notes:
+            run.shown.note(NO_CODE)
         run.ended_at = max(at, run.started_at)
-        run.status = "error" if run.failed else "ok"
+        run.status = "error" if run.shown.failed else "ok"
         recorded = self._recorded(run)
         self._ledger.kept(len(recorded.outputs))
         done = [recorded, *self._end_earlier(run, at)]
@@ -213,13 +186,13 @@ class Tape:
                 self._forget(parent)
                 continue
             run.ended_at = at
-            run.note(END_NOT_SEEN)
+            run.shown.note(END_NOT_SEEN)
             done.append(self._recorded(run))
         return done
 
     def _recorded(self, run: _Open, *more: str) -> Recorded:
         run.changed_at = None
-        outputs = as_json_text(output.as_json() for output in run.outputs)
+        outputs = run.shown.as_json_text()
         return Recorded(
             run=Run(
                 id=run.id,
@@ -232,141 +205,38 @@ class Tape:
                 path=self.kernel.path,
                 generation=self.kernel.generation,
                 session=self.kernel.session,
-                outputs=len(run.outputs),
-                output_bytes=len(outputs) if run.outputs else 0,
-                note="; ".join(text for text in (*run.notes, *more) if text),
+                outputs=len(run.shown.outputs),
+                output_bytes=len(outputs),
+                note="; ".join(text for text in (*run.shown.notes, *more) if text),
             ),
-            outputs=outputs if run.outputs else "",
+            outputs=outputs,
         )
 
     def _make_room(self) -> None:
         """Ended runs are remembered for outputs that come late, as long as they are few and small."""
         over = [parent for parent, run in self._runs.items() if run.ended_at is not None]
-        size = sum(self._runs[parent].size for parent in over)
+        size = sum(self._runs[parent].shown.size for parent in over)
         while over and (len(over) > _REMEMBERED_RUNS or size > _REMEMBERED_BYTES):
             parent = over.pop(0)
-            size -= self._runs[parent].size
+            size -= self._runs[parent].shown.size
             if self._runs[parent].changed_at is None:
                 self._forget(parent)
 
     def _forget(self, parent: str) -> None:
         run = self._runs.pop(parent)
-        self._ledger.release(run.size)
+        self._ledger.release(run.shown.size)
         self._ended[parent] = run.id
         if len(self._ended) > _REMEMBERED_ENDS:
             del self._ended[next(iter(self._ended))]
 
-    # -- outputs ---------------------------------------------------------------------------------------------------
-
     def _add(self, run: _Open, content: Content) -> None:
-        if isinstance(content, Clear):
-            run.clears = content.wait
-            if not content.wait:
-                self._clear(run)
+        """An output of this run; an update is for displays wherever they stand, as long as they are remembered."""
+        if not (isinstance(content, Display) and content.is_update):
+            run.shown.add(content)
             return
-        if isinstance(content, Display) and content.is_update:
-            self._update(content)
-            return
-        if run.clears:
-            run.clears = False
-            self._clear(run)
-        match content:
-            case Stream():
-                self._add_text(run, content)
-            case Display():
-                self._add_display(run, content)
-            case Failure():
-                run.failed = True
-                self._add_failure(run, content)
-            case LeftOut():
-                self._leave_out(run, content)
-
-    def _clear(self, run: _Open) -> None:
-        self._ledger.release(run.size)
-        run.outputs.clear()
-
-    def _add_text(self, run: _Open, stream: Stream) -> None:
-        text = stream.text
-        room = self._ledger.room_for_text()
-        if len(text) > room:
-            text = text[:room]
-            run.note(self._ledger.refusal(min(len(stream.text), self._ledger.caps.output_bytes)))
-        last = run.outputs[-1] if run.outputs else None
-        if last is None or last.text is None or last.value["name"] != stream.name:
-            if not text and not stream.missing_bytes:
-                return
-            last = _Output({"output_type": "stream", "name": stream.name}, 0, Text(self._ledger.caps.output_bytes))
-            run.outputs.append(last)
-        assert last.text is not None
-        last.text.add(text)
-        last.text.lose(stream.missing_bytes + len(stream.text) - len(text))
-        self._ledger.hold(last.text.size - last.size)
-        last.size = last.text.size
-        if last.text.missing:
-            run.note(f"text was left out: over the cap of {self._ledger.caps.output_bytes} bytes, or too fast")
-
-    def _add_display(self, run: _Open, display: Display) -> None:
-        if refusal := self._ledger.refusal(display.size):
-            run.note(refusal)
-            self._leave_out(run, LeftOut(display.size, Cut.TOO_LONG))
-            return
-        kind: JsonObject = (
-            {"output_type": "execute_result", "execution_count": display.count}
-            if display.is_result
-            else {"output_type": "display_data"}
-        )
-        value = {**kind, "data": display.data, "metadata": display.metadata}
-        self._append(run, _Output(value, display.size, display_id=display.display_id))
-
-    def _add_failure(self, run: _Open, failure: Failure) -> None:
-        value: JsonObject = {
-            "output_type": "error",
-            "ename": failure.name,
-            "evalue": failure.value,
-            "traceback": list(failure.traceback),
-        }
-        size = sum(map(len, failure.traceback)) + len(failure.value)
-        if refusal := self._ledger.refusal(size):
-            run.note(refusal)
-            value, size = {**value, "evalue": failure.value[:1000], "traceback": []}, 1000
-        self._append(run, _Output(value, size))
-
-    def _leave_out(self, run: _Open, left: LeftOut) -> None:
-        """Say in its place that an output was there."""
-        why = "too much came at once" if left.cut is Cut.TOO_MUCH else "over a cap"
-        text = f"[nbguard: an output of {left.size} bytes was not recorded: {why}]"
-        run.note(f"an output of {left.size} bytes was left out: {why}")
-        value: JsonObject = {"output_type": "display_data", "data": {"text/plain": text}, "metadata": {}}
-        last = run.outputs[-1] if run.outputs else None
-        if last is None or last.value != value:
-            self._append(run, _Output(value, len(text)))
-
-    def _append(self, run: _Open, output: _Output) -> None:
-        self._ledger.hold(output.size)
-        run.outputs.append(output)
-
-    def _update(self, display: Display) -> None:
-        """New content for displays of one id, wherever they stand (as long as they are remembered)."""
-        if display.display_id is None or self._ledger.refusal(display.size):
-            return
-        for run in self._runs.values():
-            for output in run.outputs:
-                if output.display_id == display.display_id:
-                    self._ledger.hold(display.size - output.size)
-                    output.value = {**output.value, "data": display.data, "metadata": display.metadata}
-                    output.size = display.size
-                    run.changed_at = run.changed_at or run.ended_at or run.started_at
-
-
-def as_json_text(outputs: Iterable[JsonObject]) -> str:
-    """A list of outputs as JSON that UTF-8 can hold, whatever a kernel sent."""
-    found = list(outputs)
-    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return json.dumps(found, separators=(",", ":"))
-    return text
+        for one in self._runs.values():
+            if one.shown.update(content):
+                one.changed_at = one.changed_at or one.ended_at or one.started_at
 
 
 def with_note(recorded: Recorded, note: str) -> Recorded:
@@ -376,10 +246,10 @@ def with_note(recorded: Recorded, note: str) -> Recorded:
 
 
 def _is_worth_it(run: _Open) -> bool:
-    return run.has_code or bool(run.outputs)
+    return run.has_code or bool(run.shown.outputs)
 
 
 def _pause(run: _Open) -> float:
     """Seconds from a change to the next checkpoint: kept anew each time, so ever more rarely unless it is small."""
-    longest = _SMALL_EVERY_SECONDS if run.size <= _SMALL_BYTES else _LONGEST_SECONDS
+    longest = _SMALL_EVERY_SECONDS if run.shown.size <= _SMALL_BYTES else _LONGEST_SECONDS
     return min(longest, _FIRST_CHECKPOINT_SECONDS * 2.0 ** min(run.checkpoints, 20))

@@ -131,6 +131,11 @@ def test_who_comes_in_the_middle_says_so() -> None:
     assert (said.run().source, said.run().note) == ("", runs.JOINED_LATE)
 
 
+def test_code_that_was_cut_says_so() -> None:
+    said = Said().say(BUSY, Input(code="the beg", count=None, is_cut=True), IDLE)
+    assert (said.run().source, said.run().note) == ("the beg", runs.CODE_CUT)
+
+
 def test_a_restart_in_the_middle_ends_it_unfinished() -> None:
     said = Said().say(BUSY, code("x"), text("a")).say(BUSY, code("y"), IDLE, parent="b", life="another")
     assert (said.run(1).status, said.run(1).note) == ("unfinished", runs.KERNEL_RESTARTED)
