@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import zipfile
+from base64 import b64decode
 from datetime import timedelta
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_the_manifest_has_path_time_size_sha256_and_source_of_every_member(packi
             assert row["time"].endswith("Z") and row["source"]
     (found,) = [row for row in manifest["versions"] if row["id"] == version.id]
     assert found["path_b64"] and found["member"].isascii()
-    assert os.fsdecode(__import__("base64").b64decode(found["path_b64"])) == strange
+    assert os.fsdecode(b64decode(found["path_b64"])) == strange
 
 
 def test_equal_bytes_are_there_once(packing: Packing) -> None:
@@ -169,3 +170,30 @@ def test_restore_py_verifies_lists_and_unpacks_it(packing: Packing, tmp_path: Pa
         run_restore("--verify", script=package),
     ):
         assert (said.code, said.err) == (0, ""), said
+
+
+def test_notebooks_of_any_name_come_back_by_the_manifest(packing: Packing, tmp_path: Path) -> None:
+    names = [
+        *("CON.ipynb", "con.ipynb", "Eda.ipynb", "eda.ipynb", "EDA.ipynb", "a\\b.ipynb", "C:x.ipynb", ".git/x.ipynb"),
+        *("new\nline.ipynb", "\x1b[31m.ipynb", "\u202egpj.ipynb", "e\u0301.ipynb", "é.ipynb", "trailing. /x.ipynb"),
+        *("\udcff.ipynb", "\udc80" * 200 + ".ipynb", "x" * 249 + ".ipynb", "é" * 124 + ".ipynb", "%41.ipynb"),
+        *("noextension", "a.b.c.ipynb", "-dash.ipynb", "eda.ipynb~2", "eda/ipynb", "d/" * 900 + "deep.ipynb"),
+    ]
+    content = {f"/home/ada/{name}": notebook_bytes(f"number {number}") for number, name in enumerate(names)}
+    for path, data in content.items():
+        packing.library.add(path, data)
+    report = packing.build()
+    assert run_restore(report.written_to, "--to", tmp_path / "back").code == 0
+    subprocess.run(
+        ["unzip", "-q", report.written_to, "-d", str(tmp_path / "unzipped")], check=True, capture_output=True
+    )
+    rows = manifest_of(report.written_to)["notebooks"]
+    found = {
+        os.fsdecode(b64decode(row["path_b64"])) if "path_b64" in row else row["path"]: row["member"] for row in rows
+    }
+    assert found.keys() == content.keys()
+    for path, member in found.items():
+        assert (tmp_path / "back" / member).read_bytes() == content[path]
+        assert (tmp_path / "unzipped" / member).read_bytes() == content[path]
+    folded = [member.casefold() for member in found.values()]
+    assert len(set(folded)) == len(folded)
