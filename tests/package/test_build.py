@@ -184,9 +184,8 @@ def test_notebooks_of_any_name_come_back_by_the_manifest(packing: Packing, tmp_p
         packing.library.add(path, data)
     report = packing.build()
     assert run_restore(report.written_to, "--to", tmp_path / "back").code == 0
-    subprocess.run(
-        ["unzip", "-q", report.written_to, "-d", str(tmp_path / "unzipped")], check=True, capture_output=True
-    )
+    with opened(report) as package:
+        package.extractall(tmp_path / "unzipped")
     rows = manifest_of(report.written_to)["notebooks"]
     found = {
         os.fsdecode(b64decode(row["path_b64"])) if "path_b64" in row else row["path"]: row["member"] for row in rows
