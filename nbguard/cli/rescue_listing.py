@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nbguard.rescue.result import Written
 
 _MOST_ROWS = 40
+_MOST_PRESENT = 5
 _MEANING = {
     "archive": "kept by nbguard",
     "spool": "kept by nbguard",
@@ -39,8 +40,10 @@ _MEANING = {
 def listing(name: str | None, rescued: Rescued, written: Written | None, now: datetime) -> None:
     """Everything on the terminal, in plain words."""
     found = rescued.gathered.found
-    for path in rescued.present:
+    for path in rescued.present[:_MOST_PRESENT]:
         say(f"still there: {one_line(path)}")
+    if len(rescued.present) > _MOST_PRESENT:
+        say(f"… and {len(rescued.present) - _MOST_PRESENT} more of that name")
     sure = [each for each in found if each.confidence is not Confidence.UNKNOWN]
     unlinked = len(found) - len(sure)
     if sure:

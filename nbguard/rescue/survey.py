@@ -10,6 +10,8 @@ from typing import Protocol
 from nbguard.names import CHECKPOINTS, is_notebook_name, notebook_of_leftover
 
 _YSTORE = ".jupyter_ystore.db"
+RESCUED = ".nbguard-rescued"
+"""Lies in every folder that a rescue has written: what is in it was found elsewhere, and is not found again."""
 
 
 class Skips(Protocol):
@@ -94,6 +96,8 @@ def _visit(folder: str, top: str, search: Search, skips: Skips, result: Survey) 
             result.unreadable.append(folder)
         return []
     result.entries += len(entries)
+    if folder != top and any(entry.name == RESCUED for entry in entries):
+        return []
     closed = skips.closed(os.path.basename(folder), {entry.name for entry in entries})
     if closed is True and folder != top:
         return []

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from nbguard.durable import fsync_folder, make_private_folder, unlink_quietly, write_all
 from nbguard.errors import Refused, storage_trouble
+from nbguard.rescue.survey import RESCUED
 
 _ATTEMPTS = 10_000
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]")
@@ -26,6 +27,8 @@ class Output:
             raise Refused(f"{self.folder} is not a folder", hint="name another one with -o; nothing was written")
         try:
             make_private_folder(self.folder)
+            if not os.path.lexists(os.path.join(self.folder, RESCUED)):
+                _place(self.folder, RESCUED, b"")
         except OSError as error:
             raise storage_trouble(error, f"cannot make {self.folder}") from error
 

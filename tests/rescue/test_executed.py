@@ -106,6 +106,16 @@ def test_a_session_is_linked_by_its_content(home: Path, work: Path, rescue: Ask)
     assert "something = 'quite different'" not in sources_in(answer.json["rebuilt"]["notebook"])
 
 
+def test_what_a_rescue_has_written_is_not_found_by_the_next(home: Path, work: Path, rescue: Ask) -> None:
+    """It would make every session fit two notebooks."""
+    shared = ["import numpy as np", "frame = load('customers.csv')"]
+    database(profile(home) / "history.sqlite", [*shared, "late = 1"])
+    put(work / ".ipynb_checkpoints" / "lost-checkpoint.ipynb", notebook_bytes(*shared))
+    first = rescue("lost.ipynb", "-o", "first").json["found"]
+    second = rescue("lost.ipynb", "-o", "second").json["found"]
+    assert [each["confidence"] for each in first] == [each["confidence"] for each in second] == ["probable", "exact"]
+
+
 def test_a_session_that_fits_two_notebooks_is_no_certainty(home: Path, work: Path, rescue: Ask) -> None:
     """Near copies of a notebook: which one was it?"""
     shared = ["import numpy as np", "frame = load('customers.csv')"]
