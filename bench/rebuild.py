@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     tables, began = Tables(), time.monotonic()
     foreign = small_cells(everything)
-    kept = everything[:: options.every]
+    kept = [pair for pair in everything if not options.only or pair.repository in options.only][:: options.every]
     tables.add(*_intro(kept, options))
     repositories = sorted({pair.repository for pair in kept}, key=lambda name: (name in options.tuned_on, name))
     of: dict[str, list[Pair]] = {name: [pair for pair in kept if pair.repository == name] for name in repositories}
@@ -160,7 +160,7 @@ def _executed_pairs(
             skipped["no time left"] += 1
             continue
         missing = missing_imports(pair, options.python)
-        if missing:
+        if not set(missing) <= set(options.may_miss):
             skipped["imports are missing"] += 1
             continue
         ran = trace(pair, style, foreign[pair.name], str(pair.new_file.relative_to(pair.new_file.parents[1])))
@@ -191,6 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.rebuild", description=__doc__)
     parser.add_argument("--real", type=Path, metavar="DIR", required=True, help="real histories")
     parser.add_argument("--tuned-on", action="append", default=[], metavar="NAME", help="a repository tuned on")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this repository")
+    parser.add_argument("--may-miss", action="append", default=[], metavar="MODULE", help="executed without it")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth pair, to try it out (1)")
     parser.add_argument("--execute", type=int, default=0, metavar="N", help="execute N pairs of each repository (0)")
     parser.add_argument("--only-execute", action="store_true", help="no scores of the texts")
