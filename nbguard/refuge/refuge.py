@@ -122,8 +122,11 @@ class Refuge:
         """The daemon stops: what only its descriptors hold is put down first."""
         try:
             self.step()
-            if self._note is None and self._alive.is_last():
-                self._alive.give_all(self._place.folder)
+            if self._note is None and self._alive.is_last() and self._has_place():
+                for reason in self._alive.give_all(self._place.folder):
+                    _log.error("not given back: %s", reason)
+        except (NbguardError, OSError) as error:
+            _log.error("the last look of the refuge: %s", error)
         finally:
             self._alive.close()
             self._place.close()
@@ -182,6 +185,8 @@ class Refuge:
 
     def _give_back(self, lost: Sequence[str]) -> None:
         """Drafts and segments that vanished unpacked: the emergency place takes them, where everybody finds them."""
+        if not self._has_place():
+            return  # they are held; once it is clear what happened, there will be one
         for name in lost:
             try:
                 self._alive.give(name, os.path.join(self._place.folder, name))
@@ -189,6 +194,10 @@ class Refuge:
                 raise storage_trouble(error, "cannot put back what was removed from the spool") from error
         if lost:
             _log.warning("%d files vanished from the spool; they are in %s now", len(lost), self._place.folder)
+
+    def _has_place(self) -> bool:
+        """Whether the emergency place can be written to without making anew what somebody has just removed."""
+        return os.path.isdir(os.path.dirname(self._place.folder))
 
     def _ours_gone(self, seen: Sight, now: float) -> None:
         before = self._before

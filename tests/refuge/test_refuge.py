@@ -24,22 +24,23 @@ from tests.helpers import notebook_bytes
 
 
 class Fixture:
-    """A home with an installation in it, and its refuge outside."""
+    """A home with an installation in it, and its refuge outside; ``inside`` is where nothing is configured."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *, inside: bool = False) -> None:
         self.home = base / "home"
         for name in ("work", "music", "mail", "photos"):
             (self.home / name).mkdir(parents=True)
         self.rig = Rig(self.home / "nb")
-        self.rig.spool.spill_to(str(base / "outside"))
-        self.outside = base / "outside"
+        self.outside = self.home / "nb" / "emergency" if inside else base / "outside"
+        self.another = base / "another"
+        self.rig.spool.spill_to(str(self.outside))
         self.board = ProblemBoard(SystemClock())
         self.packages = 0
         self.trouble = ""
         self.moved_to = ""
         places = self.rig.places
         self.refuge = Refuge(
-            Alive(Survey(places), folder=str(self.outside / "kept"), covers=covers),
+            Alive(Survey(places), folder=None if inside else str(self.outside / "kept"), covers=covers),
             EmergencyPlace(str(self.outside)),
             home=str(self.home),
             ours=(f"{places.archive}/objects", f"{places.spool}/new", places.state),
@@ -48,7 +49,7 @@ class Fixture:
                 make_anew=self.rig.spool.make,
                 move_to=self._move_to,
                 package=self._package,
-                another_place=lambda: str(base / "another"),
+                another_place=lambda: str(self.another),
             ),
             clock=SystemClock(),
             board=self.board,
@@ -184,3 +185,41 @@ def test_an_archive_that_is_replaced_is_no_removal(fixture: Fixture) -> None:
     fixture.refuge.step()
     assert fixture.codes() == []
     assert not fixture.refuge.is_wiped
+
+
+def test_the_last_look_never_keeps_the_daemon_from_ending(fixture: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise ArchiveTrouble("no")
+
+    monkeypatch.setattr(fixture.refuge, "step", refuse)
+    fixture.refuge.end()
+
+
+def test_nothing_is_made_anew_in_a_home_that_is_just_being_removed(tmp_path: Path) -> None:
+    fixture = Fixture(tmp_path, inside=True)
+    rig = fixture.rig
+    rig.save("/n.ipynb", notebook_bytes("1"))
+    shutil.rmtree(fixture.home / "nb")
+    for name in ("work", "music", "mail", "photos"):
+        fixture.refuge.step()
+        assert not (fixture.home / "nb").exists()
+        assert fixture.refuge.is_wiped == (name == "photos"), "one of five is as good as none"
+        shutil.rmtree(fixture.home / name)
+    fixture.refuge.step()
+    assert fixture.refuge.is_wiped
+    assert list(fixture.home.iterdir()) == []
+    again = Rig(fixture.another)
+    assert [again.read(version.id) for version in again.log("/n.ipynb")] == [notebook_bytes("1")]
+    fixture.refuge.end()
+    while OPENED:
+        OPENED.pop().close()
+
+
+def test_where_the_whole_installation_was_removed_the_end_makes_none_anew(tmp_path: Path) -> None:
+    fixture = Fixture(tmp_path, inside=True)
+    fixture.rig.save("/n.ipynb", notebook_bytes("1"))
+    shutil.rmtree(fixture.home / "nb")
+    fixture.refuge.end()
+    assert not (fixture.home / "nb").exists()
+    while OPENED:
+        OPENED.pop().close()
