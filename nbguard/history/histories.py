@@ -183,6 +183,7 @@ class Histories:
         until = now + _WORK_SECONDS
         try:
             while self.tail.look(source):
+                watched.busy = 0
                 if self._clock.monotonic() >= until:
                     return True
         except NeedsCopy as error:
