@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _TRY_AGAIN_AFTER = 5.0
 _LOOK_EVERY_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 0.3
 _TOLD_SECONDS = 3600.0
 _BACKLOG_BYTES = 64_000_000
 _SHORT_LIFE_SECONDS = 60.0
@@ -71,6 +72,7 @@ class FlightRecorder:
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_out, False)
         os.set_blocking(self._wake_in, False)
+        self._is_ending = False
         self.restarts = 0
 
     @property
@@ -87,10 +89,16 @@ class FlightRecorder:
             self._follow(self._kernels())
             self._forget_problems(now)
         self._listen(min(seconds, _LOOK_EVERY_SECONDS, self._until_keep()))
+        if self._is_ending:
+            self._listen_out()
         self._keep_when_due()
 
     def wake(self) -> None:
-        """End a wait, from any thread: a kernel has come, or the daemon ends."""
+        """The daemon ends: hear what is on its way, and let the step return; from any thread."""
+        self._is_ending = True
+        self._end_wait()
+
+    def _end_wait(self) -> None:
         try:
             os.write(self._wake_in, b"!")
         except BlockingIOError:
@@ -99,7 +107,7 @@ class FlightRecorder:
     def look_now(self) -> None:
         """Ask for the kernels with the next step, and begin it now; from any thread."""
         self._next_look = 0.0
-        self.wake()
+        self._end_wait()
 
     def stop(self) -> None:
         """Keep what there is and end the receiver."""
@@ -194,6 +202,12 @@ class FlightRecorder:
         self._drain_wakes()
         for packet in packets:
             self._hear(packet)
+
+    def _listen_out(self) -> None:
+        """The receiver ends with this thread: what a kernel said a moment ago is still between them."""
+        until = self._clock.monotonic() + _LAST_WORDS_SECONDS
+        while self._receiver is not None and (left := until - self._clock.monotonic()) > 0:
+            self._listen(left)
 
     def _after(self, reason: str) -> None:
         """The receiver is gone: say so, and start another, sooner or later."""
