@@ -123,6 +123,7 @@ class Assembly:
         )
         self.flight = flight_recorder_of(context, roots, self.clock, self.linking.kernels)
         self.heartbeat = context.places.heartbeat
+        self._next_shelter = self.clock.monotonic()
         self.refuge = refuge_of(
             context, roots, clock=self.clock, board=self.board, make_anew=self._make_anew, move_to=self._move_to
         )
@@ -138,8 +139,13 @@ class Assembly:
 
     def import_first(self, progress: Progress = lambda done, total: None) -> None:
         """First versions of notebooks nobody has seen; what fails is noted and found again by the sweep."""
+
+        def told(done: int, total: int) -> None:
+            progress(done, total)
+            self._shelter_meanwhile()
+
         try:
-            report = first_import(self._context, self.packing, self.heads).run(self.scopes, progress)
+            report = first_import(self._context, self.packing, self.heads).run(self.scopes, told)
         except NbguardError as error:
             _log.error("first import: %s", error.message)
             self.board.note_error(error, subject="import")
@@ -215,6 +221,16 @@ class Assembly:
             self.spool.tend()
         self.refuge.step()
         self._woken.wait(_REFUGE_SECONDS)
+
+    def _shelter_meanwhile(self) -> None:
+        """A first import takes minutes, before there are workers: what it has kept is held all the same."""
+        if self.spool.outside is None or self.clock.monotonic() < self._next_shelter:
+            return
+        self._next_shelter = self.clock.monotonic() + _REFUGE_SECONDS
+        try:
+            self.refuge.step()
+        except (NbguardError, OSError) as error:
+            _log.error("refuge: %s", error)  # the worker tells it once it runs
 
     def _make_anew(self) -> None:
         """Folders of ours that were removed while all around them stayed."""
