@@ -244,25 +244,29 @@ def renames_of(context: Context) -> Chain:
     return chain
 
 
-def guessing_of(library: Library, *, now: datetime) -> Callable[[HistorySession, Sequence[str]], list[Link]]:
+def guessing(context: Context) -> Callable[[HistorySession, Sequence[str]], list[Link]]:
     """Which notebook a dead session may belong to, by its sources: compared with the newest version of every notebook.
 
     Every notebook is read when the first session is asked about: seconds for a thousand. Never EXACT.
     """
+    from nbguard.app import open_library
     from nbguard.history.content import Notebooks, guessed_links, lines_of
 
     known: list[tuple[Notebooks, dict[str, str]]] = []
 
     def guess(session: HistorySession, sources: Sequence[str]) -> list[Link]:
         if not known:
-            versions = [
-                _newest_good(library, one.notebook) for gone in (False, True) for one in library.entries(deleted=gone)
-            ]
-            found = {one.notebook: one for one in versions if one is not None}
-            lines = {name: lines_of(_code_of(library, one)) for name, one in found.items()}
+            library = open_library(context)
+            try:
+                entries = [*library.entries(deleted=False), *library.entries(deleted=True)]
+                versions = [_newest_good(library, one.notebook) for one in entries]
+                found = {one.notebook: one for one in versions if one is not None}
+                lines = {name: lines_of(_code_of(library, one)) for name, one in found.items()}
+            finally:
+                library.close()
             known.append((Notebooks(lines), {name: one.path for name, one in found.items()}))
         notebooks, paths = known[0]
-        return guessed_links(session, notebooks.guess(sources), paths, now)
+        return guessed_links(session, notebooks.guess(sources), paths, SystemClock().now())
 
     return guess
 

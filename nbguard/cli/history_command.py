@@ -52,7 +52,7 @@ def command(
         if notebook or session or since or until or as_json:
             raise UsageError("options stand behind `export`", hint="see `nbguard history export --help`")
         return
-    from nbguard import app
+    from nbguard import app, app_history
     from nbguard.history.answering import Question, answer
 
     context: Context = ctx.obj
@@ -61,7 +61,8 @@ def command(
     app.archive_of(context).require()
     library = _executed(context)
     belongs = None if notebook is None else _belonging(context, library, notebook)
-    rows = answer(library, Question(session=session, belongs=belongs, since=begin, until=end))
+    question = Question(session=session, belongs=belongs, since=begin, until=end)
+    rows = answer(library, question, app_history.guessing(context))
     _say_unreadable(library)
     if as_json:
         print_json([_fields(row) for row in rows])

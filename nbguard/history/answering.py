@@ -8,7 +8,7 @@ from datetime import datetime
 
 from nbguard.errors import Ambiguous, NothingMatched
 from nbguard.history.timeline import Attribution, Executed, identified, kernel_session, put_together
-from nbguard.model import HistorySession, Link, Run
+from nbguard.model import Confidence, HistorySession, Link, Run
 from nbguard.ports import ExecutedLibrary
 
 Belongs = Callable[[str, datetime], bool]
@@ -25,9 +25,20 @@ class Question:
     until: datetime | None = None
 
 
-def answer(library: ExecutedLibrary, question: Question) -> list[Executed]:
-    """Executed cells, oldest first. Raises NothingMatched, Ambiguous (an id), and what the library raises."""
+Guess = Callable[[HistorySession, Sequence[str]], list[Link]]
+"""The notebooks that a session may belong to by its sources, as links; none when that is unknown."""
+
+_MOST_GUESSED = 500
+
+
+def answer(library: ExecutedLibrary, question: Question, guess: Guess | None = None) -> list[Executed]:
+    """Executed cells, oldest first; sessions without a link are guessed at, the newest 500 of those asked for.
+
+    Raises NothingMatched, Ambiguous (an id), and what the library raises.
+    """
     sessions, links, runs = library.sessions(), library.links(), library.runs()
+    if guess is not None:
+        links = [*links, *_guessed(library, sessions, links, question, guess)]
     wanted = sessions
     chosen: str | None = None
     if question.session is not None:
@@ -42,6 +53,29 @@ def answer(library: ExecutedLibrary, question: Question) -> list[Executed]:
     cells = {(one.generation, one.session): library.cells(one.generation, one.session) for one in wanted}
     found = put_together(sessions, cells, runs, links)
     return [one for one in found if (chosen is None or one.session == chosen) and _is_asked_for(one, question)]
+
+
+def _guessed(
+    library: ExecutedLibrary,
+    sessions: Sequence[HistorySession],
+    links: Sequence[Link],
+    question: Question,
+    guess: Guess,
+) -> list[Link]:
+    """Links by content, for sessions that nobody saw alive (or not for which notebook)."""
+    known = {(link.generation, link.session) for link in links if link.confidence is not Confidence.UNKNOWN}
+    asked = [
+        one
+        for one in sessions
+        if (one.generation, one.session) not in known
+        and (question.session is None or one.id.startswith(question.session.strip()))
+        and (question.since is None or (one.ended_at or one.seen_at) >= question.since)
+        and (question.until is None or one.started_at is None or one.started_at <= question.until)
+    ]
+    found: list[Link] = []
+    for one in asked[-_MOST_GUESSED:]:
+        found += guess(one, [cell.source for cell in library.cells(one.generation, one.session)])
+    return found
 
 
 def find_session(sessions: Sequence[HistorySession], runs: Sequence[Run], links: Sequence[Link], prefix: str) -> str:
