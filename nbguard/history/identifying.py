@@ -115,10 +115,13 @@ class Identifying:
         """The one question. A kernel that has run nothing is asked again once it has."""
         kernel = known.kernel = replace(known.kernel, databases=databases_of(known.kernel.pid))
         file = kernel.database
-        has_database = file is not None and not file.deleted
-        if has_database and file is not None and not self._is_sound(file.device, file.inode):
+        in_place = file is not None and not file.deleted
+        is_sound = file is not None and self._is_sound(file.device, file.inode)
+        if in_place and not is_sound:
             known.not_before = now + TICK_SECONDS  # IPython would move one away that it cannot read
             return None
+        # One that was deleted can still be read; but another one at its place would be moved away if that went wrong.
+        has_database = file is not None and is_sound and (in_place or not os.path.lexists(file.path))
         assert kernel.connection is not None
         try:
             answer = ask_now(kernel.connection, has_database=has_database)
@@ -130,12 +133,12 @@ class Identifying:
                 known.worked_at, known.failures = None, 0
             return None
         known.wait_seconds = TICK_SECONDS
-        if answer.last.line < 1 or (answer.session is None and has_database):
+        if answer.last.line < 1 or (answer.session is None and in_place):
             known.worked_at = None
             known.written, known.looked_at = process_table.written_bytes(kernel.pid), self._clock.monotonic()
             return None
         known.session = answer.session or 1
-        if has_database and file is not None:
+        if answer.session is not None and file is not None:
             known.file = file.device, file.inode
             return None
         known.generation = generation_in_memory(kernel)
