@@ -108,6 +108,7 @@ class Assembly:
             board=self.board,
             kernels=self._kernels,
             lost=lambda kernel: self._lost.add(kernel.life),
+            last_line=lambda kernel: self.linking.last_line(kernel.life),
         )
         self.linking = linking_of(
             context,

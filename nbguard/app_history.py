@@ -131,9 +131,10 @@ def histories_of(
     board: ProblemBoard,
     kernels: Callable[[], Sequence[LiveKernel]],
     lost: Callable[[LiveKernel], None],
+    last_line: Callable[[LiveKernel], int],
 ) -> Histories:
     """What watches this user's history databases, and those that ``kernels`` hold open. ``lost`` is told of each kernel
-    that stopped writing history. Raises StorageTrouble."""
+    that may have stopped writing history; ``last_line`` is as in Losing. Raises StorageTrouble."""
     import sys
 
     from nbguard.archive.appending import check_room
@@ -173,6 +174,7 @@ def histories_of(
         clock=clock,
         board=board,
         lost=lost,
+        last_line=last_line,
         runtimes=[runtime_folder(environment, home, sys.platform)],
     )
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from nbguard.model import Problem
 
 # With these, everything is kept all the same.
-_ALL_KEPT = ("polling", "watch-limit", "watch-overflow", "watcher-dead", "mass-deletion", "clock-jumped")
+_ALL_KEPT = (
+    "polling",
+    "watch-limit",
+    "watch-overflow",
+    "watcher-dead",
+    "mass-deletion",
+    "clock-jumped",
+    "kernel-history-lost",
+    "recorder-dropped",
+)
 
 
 @click.command()

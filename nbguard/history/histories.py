@@ -59,8 +59,9 @@ class _Watched:
 class Histories:
     """One worker steps it; see :meth:`step`.
 
-    ``folders`` are IPython's own, ``kernels`` tells which IPythons live now, ``lost`` is called once for each that is
-    found to have lost its history, and ``runtimes`` are folders that change when a kernel starts or ends.
+    ``folders`` are IPython's own, ``kernels`` tells which IPythons live now, ``lost`` is called once for each that
+    may have lost its history, ``last_line`` is as in Losing, and ``runtimes`` are folders that change when a kernel
+    starts or ends.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Histories:
         clock: Clock,
         board: ProblemBoard,
         lost: Callable[[LiveKernel], None] = lambda kernel: None,
+        last_line: Callable[[LiveKernel], int] | None = None,
         runtimes: Sequence[str] = (),
     ) -> None:
         self._folders = list(folders)
@@ -84,7 +86,7 @@ class Histories:
         self._runtimes = list(runtimes)
         self._watched: dict[str, _Watched] = {}
         self._held_open = HeldOpen(tail=tail, copies=copies, clock=clock, board=board)
-        self._losing = Losing(clock=clock, board=board, lost=lost)
+        self._losing = Losing(clock=clock, board=board, lost=lost, last_line=last_line)
         self._profiles: list[str] = []
         self._listed: tuple[int, ...] = (-1,)
         self._runtime_times: tuple[int, ...] = ()

@@ -87,6 +87,10 @@ class Linking:
         """
         return self._present
 
+    def last_line(self, life: Life) -> int:
+        """How far a kernel that was asked for its memory remembers; 0 when it was not asked. From any thread."""
+        return self._remembering.last_line(life)
+
     def step(self) -> None:
         """Look once. Raises StorageTrouble: what could not be kept is kept at the next step."""
         self._flush()

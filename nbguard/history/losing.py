@@ -13,7 +13,7 @@ from nbguard.errors import Busy, NbguardError
 from nbguard.history import process_table
 from nbguard.history.kernels import LiveKernel, is_history
 from nbguard.history.reading import reading
-from nbguard.history.silent import HeldFile, KernelSeen, Loss, losses
+from nbguard.history.silent import HeldFile, KernelSeen, Loss, Why, losses
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
@@ -21,12 +21,25 @@ LOST = "kernel-history-lost"
 
 
 class Losing:
-    """Notes each kernel that loses its history as a problem, and takes it back when it is well again or has ended."""
+    """Notes each kernel that loses its history as a problem, and takes it back when it is well again or has ended.
 
-    def __init__(self, *, clock: Clock, board: ProblemBoard, lost: Callable[[LiveKernel], None]) -> None:
+    ``lost`` is told once of each that may have; ``last_line`` says how far such a kernel, asked since, remembers (0:
+    not asked). Without it, what a kernel holds open is all the evidence there is.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        board: ProblemBoard,
+        lost: Callable[[LiveKernel], None],
+        last_line: Callable[[LiveKernel], int] | None = None,
+    ) -> None:
         self._clock = clock
         self._board = board
         self._lost = lost
+        self._last_line = last_line
+        self._suspected: set[int] = set()
         self._losses: dict[int, Loss] = {}
 
     def judge(self, kernels: Sequence[LiveKernel]) -> None:
@@ -35,16 +48,39 @@ class Losing:
             return  # elsewhere it cannot be told how often a file is open
         by_pid = {kernel.pid: kernel for kernel in kernels if kernel.is_ipython}
         now = self._clock.now().timestamp()
-        found = {loss.pid: loss for loss in losses(_seen(kernel, now) for kernel in by_pid.values())}
-        for pid in self._losses:
-            if pid not in found:
-                self._board.clear(_subject(pid))
+        suspected = {loss.pid: loss for loss in losses(_seen(kernel, now) for kernel in by_pid.values())}
+        for pid in suspected.keys() - self._suspected:
+            self._lost(by_pid[pid])
+        self._suspected = set(suspected)
+        found = {
+            pid: loss
+            for pid, loss in suspected.items()
+            if loss.why is not Why.THREAD_DIED or self._remembers_more(by_pid[pid])
+        }
+        for pid in self._losses.keys() - found.keys():
+            self._board.clear(_subject(pid))
         for pid, loss in found.items():
             self._board.note(LOST, loss.message, loss.hint, subject=_subject(pid))
             if pid not in self._losses:
                 _log.warning("%s", loss.message)
-                self._lost(by_pid[pid])
         self._losses = found
+
+    def _remembers_more(self, kernel: LiveKernel) -> bool:
+        """Whether a kernel that holds its database open only once has run what that lacks.
+
+        IPython 9 ends its saving thread before each fork (every `!command`) and starts it anew with the next cell: then
+        nothing is lost. Only the kernel itself can tell the two apart.
+        """
+        if self._last_line is None:
+            return True
+        remembered = self._last_line(kernel)
+        if remembered == 0 or kernel.session is None or kernel.database is None:
+            return False
+        try:
+            with reading(kernel.database.path) as database:
+                return database.last_line(kernel.session) < remembered
+        except (NbguardError, OSError):
+            return kernel.pid in self._losses  # not now: what was said stands
 
 
 def with_databases(kernel: LiveKernel) -> LiveKernel:

@@ -65,6 +65,14 @@ class OpenDatabase:
         """The highest rowid of ``output_history``."""
         return self._number("SELECT max(rowid) FROM output_history") if self._has_outputs else 0
 
+    def last_line(self, session: int) -> int:
+        """The highest line of a session; 0 when it has none."""
+        self._begin()
+        found = self._connection.execute(
+            "SELECT coalesce(max(line), 0) FROM history WHERE session = ?", (session,)
+        ).fetchone()
+        return _number(found[0])
+
     def sessions(self, after: int) -> list[SessionRow]:
         """Up to a chunk of sessions with higher numbers than ``after``, ascending."""
         if not self._has_sessions:

@@ -48,6 +48,11 @@ class Remembering:
         self._also = also
         self._memories: dict[Life, _Memory] = {}
 
+    def last_line(self, life: Life) -> int:
+        """The last line that a kernel gave when it was asked; 0 when it was not. From any thread."""
+        memory = self._memories.get(life)
+        return memory.lines if memory is not None else 0
+
     def step(self, kernels: Sequence[LiveKernel], is_idle: Callable[[LiveKernel], bool]) -> list[Record]:
         """The cells that are to be kept now, of kernels whose session is known.
 

@@ -6,13 +6,17 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from nbguard.history import silent
+from nbguard.history.kernels import LiveKernel
+from nbguard.history.losing import Losing
 from nbguard.history.silent import HeldFile, KernelSeen, Why, losses
 from tests.helpers import poll
 from tests.history.rig import IPythonKernel, Rig, kernel, make_database, rows_of
@@ -214,3 +218,40 @@ def test_an_end_is_followed_and_a_killed_session_has_none(rig: Rig) -> None:
     for moment in (first.started_at, second.started_at, second.ended_at):
         assert moment is not None
         assert abs(rig.clock.now() - moment) < timedelta(seconds=60)
+
+
+def test_a_kernel_that_ran_a_command_is_well_though_it_holds_its_database_open_only_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IPython 9 ends its saving thread before each fork, and starts it with the next cell."""
+    remembered: list[int] = [0]
+    suspected: list[LiveKernel] = []
+    rig.histories._losing = Losing(
+        clock=rig.clock, board=rig.board, lost=suspected.append, last_line=lambda kernel: remembered[0]
+    )
+    monkeypatch.setattr(Losing, "judge", _with_session(Losing.judge, 1))
+    with kernel() as running:
+        running.run("a = 1")
+        running.run("!true")
+        rig.until_kept("!true")
+        poll(lambda: _told(rig) == [] and bool(suspected), every=0.05)
+        (seen,) = suspected
+        assert len(seen.databases) == 1, "the fault fired: it is held open once"
+        remembered[0] = 2
+        assert _told(rig) == [], "it remembers what the database has"
+        remembered[0] = 3
+        _until_told(rig, "has stopped writing history")
+        running.run("b = 2")
+        rig.until_kept("b = 2")
+        poll(lambda: _told(rig) == [], every=0.05)
+
+
+def _with_session(
+    judge: Callable[[Losing, Sequence[LiveKernel]], None], session: int
+) -> Callable[[Losing, Sequence[LiveKernel]], None]:
+    """As linking does it: every kernel's session is known."""
+
+    def judging(losing: Losing, kernels: Sequence[LiveKernel]) -> None:
+        judge(losing, [replace(kernel, session=session) for kernel in kernels])
+
+    return judging
