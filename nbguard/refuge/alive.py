@@ -8,6 +8,7 @@ well. So a removal that is just going on is never followed.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ Covers = Callable[[str, Sequence[str]], bool]
 FORGOTTEN_SECONDS = 3600.0
 _CHUNK = 1 << 20
 _STAGED = ".staged"
+_SAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Alive:
         ours is where it belongs (None: nobody looked)."""
         with self._lock:
             self._check_folder()
+            self._drop_broken()
             present, anew = self._survey.look()
             if is_well is False:
                 self._gone_since = dict.fromkeys(self._gone_since, now)
@@ -302,6 +305,18 @@ class Alive:
         else:
             unlink_quietly(self._at(name))
 
+    def _drop_broken(self) -> None:
+        """Let go of descriptors on a disk that failed: nothing is read by them, and they keep it from being mounted anew."""
+        by_device: dict[int, list[str]] = {}
+        for name, held in self._held.items():
+            if held.fd >= 0:
+                by_device.setdefault(held.device, []).append(name)
+        for names in by_device.values():
+            if all(_is_broken(self._held[name].fd) for name in names[:_SAMPLES]):
+                for name in names:
+                    self._drop(name)
+                self._is_dirty = True
+
     def _check_folder(self) -> None:
         """Begin anew when our folder is not the one it was; first of all, take over what an earlier daemon held."""
         if self.folder is None or (self._folder_fd >= 0 and _is_at(self._folder_fd, self.folder)):
@@ -350,6 +365,14 @@ def _is_at(fd: int, path: str) -> bool:
     except OSError:
         return False
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _is_broken(fd: int) -> bool:
+    try:
+        os.pread(fd, 1, 0)
+    except OSError as error:
+        return error.errno == errno.EIO
+    return False
 
 
 def _is_forgettable(name: str) -> bool:

@@ -41,7 +41,7 @@ def kept(cli: Cli, tmp_path: Path) -> Cli:
 
 def test_commands_without_loading_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "nbguard.cli.show_command", raising=False)
-    assert offered("s") == ["setup", "snapshot", "show", "status"]
+    assert offered("s") == ["setup", "snapshot", "show", "status", "service"]
     assert "nbguard.cli.show_command" not in sys.modules
     assert "--config" in offered("--")
     assert set(offered("")) == set(COMMANDS)

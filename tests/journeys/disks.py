@@ -73,6 +73,7 @@ class BreakableDisk:
     def __init__(self, at: Path, image: Path) -> None:
         self.at = at
         self._image = image
+        self._device = ""
         at.mkdir(parents=True, exist_ok=True)
         with open(image, "wb") as file:
             file.truncate(24_000_000)
@@ -92,15 +93,28 @@ class BreakableDisk:
             os.close(fd)
 
     def mend(self) -> None:
+        """Mount it anew, by a device of its own: the emergency place lies on it, and somebody may hold it open."""
         _run("umount", "-l", str(self.at))
-        self._mount()
+        said = subprocess.run(
+            ["losetup", "--find", "--show", str(self._image)], check=True, capture_output=True, text=True
+        )
+        self._device = said.stdout.strip()
+        _run("mount", self._device, str(self.at))
+        self.at.chmod(0o700)
+
+    def forget(self) -> None:
+        """Give back what mending took."""
+        if self._device:
+            _run("losetup", "--detach", self._device)
 
 
 @contextmanager
 def broken_disk(at: Path, image: Path) -> Generator[BreakableDisk]:
     """A disk that will break, until the block ends."""
+    disk = BreakableDisk(at, image)
     try:
-        yield BreakableDisk(at, image)
+        yield disk
     finally:
         while subprocess.run(["umount", "-l", str(at)], check=False, capture_output=True).returncode == 0:
             pass
+        disk.forget()

@@ -41,7 +41,8 @@ def test_the_commands_beside_the_archive_give_back_every_version_and_what_was_de
     readme = (guard.home / "archive.git.README.txt").read_text().replace(str(guard.archive), "archive.git")
     commands = [line.strip() for line in readme.splitlines() if re.match(r" {4,}(git|tail) ", line)]
     assert len(commands) >= 6, readme
-    list_, log, newest, older, deletions, deleted, spooled = commands
+    list_, log, newest, older, deletions, deleted, spooled, *executed = commands
+    assert [("records" in command) for command in executed] == [True, True]
     ours, his = f"notebooks{path}", f"notebooks{gone}"
     example = re.search(r"notebooks/\S+?\.ipynb", newest)
     assert example is not None

@@ -389,12 +389,16 @@ def test_an_interrupted_one_leaves_no_package_and_the_next_tidies_up(desk: Desk,
     for count in range(4):
         (desk.work / f"{count}.ipynb").write_bytes(notebook_bytes(noise.randbytes(2_500_000).hex()))
     assert nbguard("snapshot", str(desk.work)).code == 0
-    child = subprocess.Popen(
-        [sys.executable, "-m", "nbguard", "package", "-o", "p.zip"],
-        cwd=desk.out,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stderr=subprocess.DEVNULL,
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "nbguard", "package", "-o", "p.zip"],
+            cwd=desk.out,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            stderr=subprocess.DEVNULL,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     poll(lambda: [path for path in desk.out.glob(".nbguard-package-*/package") if path.stat().st_size > 500_000], 30)
     child.send_signal(number)
     assert child.wait(30) != 0

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,9 +56,11 @@ def test_the_trash_is_read_by_what_its_info_says(home: Path, work: Path, rescue:
 
 def test_what_jupyter_throws_away_is_found(home: Path, work: Path, rescue: Ask) -> None:
     """send2trash is what Jupyter deletes with."""
-    send2trash = pytest.importorskip("send2trash")
+    pytest.importorskip("send2trash")
     path = put(work / "löst %41 file.ipynb", notebook_bytes("x = 1"))
-    send2trash.send2trash(str(path))
+    # In a process of its own: the trash is chosen when it is imported, and this process may have had another home then.
+    script = "import sys; from send2trash import send2trash; send2trash(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
     assert not path.exists()
     (only,) = rescue("löst %41 file.ipynb").json["found"]
     assert only["source"] == "trash" and only["confidence"] == "exact"

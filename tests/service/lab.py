@@ -54,7 +54,9 @@ class Lab:
             f"--bind={self.linger}:/var/lib/systemd/linger",
             *("systemd.unit=basic.target", "systemd.mask=systemd-timesyncd.service"),
         ]
-        script = f'mount --bind / {self._root} && exec "$@"'
+        # Disks that other tests mount would live on in here after they were unmounted out there.
+        others = "grep -oE ' /(tmp|var/tmp)/[^ ]+' /proc/self/mounts | xargs -r umount -l;"
+        script = f'{others} mount --bind / {self._root} && exec "$@"'
         with open(self._said, "ab") as said:
             self._process = subprocess.Popen(
                 ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *command],
