@@ -18,8 +18,8 @@ from pathlib import Path
 
 from bench.pairs import Pair, code, pairs
 from bench.traces import HALF_RUN, USUAL, small_cells, trace
+from nbguard.executed import Confidence
 from nbguard.history.content import Guess, Notebooks, Thresholds, lines_of
-from nbguard.model import Confidence
 
 SET_ON = ("ageron__handson-ml3", "jupyter__nbdime")
 CASES = ("whole", "half run", "2-5 cells", "copies", "copies, 2-5 cells", "not in the archive", "not there, 2-5 cells")

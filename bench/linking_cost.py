@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from bench.measure import proportional_memory
 from nbguard.clock import SystemClock
+from nbguard.executed import Link, Record
 from nbguard.history.kernels import KernelFinder
 from nbguard.history.linking import TICK_SECONDS, Linking
 from nbguard.history.population import Population
-from nbguard.model import Link, Record
 
 if TYPE_CHECKING:
     from jupyter_client.manager import KernelManager

@@ -24,10 +24,10 @@ from bench.facts import facts
 from bench.measure import processor_seconds, proportional_memory
 from bench.results import Result, append_json, as_text, report
 from nbguard.clock import SystemClock
+from nbguard.executed import Record, Run, RunOutputs
 from nbguard.flight.caps import Caps
 from nbguard.flight.kernels import KernelToRecord
 from nbguard.flight.recorder import FlightRecorder
-from nbguard.model import Record, Run, RunOutputs
 
 _CELLS = {
     "a number": "6 * 7",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.app import scopes_of
 from nbguard.app_history import executed_library, output_store_of, record_log_of
-from nbguard.model import Frontend
+from nbguard.executed import Frontend
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:

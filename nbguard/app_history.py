@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from nbguard.archive.record_packing import RecordPacker
     from nbguard.cli.context import Context
     from nbguard.clock import Clock
+    from nbguard.executed import HistorySession, Link
     from nbguard.history.answering import Belongs
     from nbguard.history.histories import Histories
     from nbguard.history.kernels import LiveKernel
     from nbguard.history.linking import GenerationOf, Linking
     from nbguard.history.links import Chain
     from nbguard.history.process_table import Life
-    from nbguard.model import HistorySession, Link, Version
+    from nbguard.model import Version
     from nbguard.ports import ExecutedLibrary, Library, Progress
     from nbguard.problems import ProblemBoard
 

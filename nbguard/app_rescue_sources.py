@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from nbguard.archive.executed_library import ExecutedArchive
     from nbguard.archive.library import ArchiveLibrary
     from nbguard.cli.context import Context
+    from nbguard.executed import Link
     from nbguard.history.kernels import LiveKernel
-    from nbguard.model import Draft, Link
+    from nbguard.model import Draft
     from nbguard.ports import OutputStore
     from nbguard.rescue.history import NamedSession, RawSession
     from nbguard.rescue.kernels import KernelMemory

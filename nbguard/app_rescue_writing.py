@@ -79,7 +79,7 @@ def _rebuild(rescued: Rescued) -> tuple[Rebuilt | None, list[str]]:
 
 def _on_disk(rescued: Rescued) -> Iterator[Finding]:
     """The notebook as it lies there now, if it is whole."""
-    from nbguard.model import Confidence
+    from nbguard.executed import Confidence
     from nbguard.rescue.findings import SourceName
     from nbguard.rescue.reading import file_finding
 

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from nbguard.model import (
-    Draft,
-    DraftKind,
-    ExecutedCell,
-    Generation,
-    Head,
-    HistorySession,
-    Link,
-    Moment,
-    NotebookEntry,
-    Record,
-    Run,
-    RunOutputs,
-    Signature,
-    Trigger,
-    Version,
-)
+from nbguard.model import Draft, DraftKind, Head, Moment, NotebookEntry, Signature, Trigger, Version
+
+if TYPE_CHECKING:
+    from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Run, RunOutputs
 
 
 class DraftStore(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from nbguard.clock import iso
 from nbguard.errors import ArchiveTrouble
-from nbguard.model import (
+from nbguard.executed import (
     CellOrigin,
     Confidence,
     ExecutedCell,

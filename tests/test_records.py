@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbguard.errors import ArchiveTrouble
-from nbguard.model import (
+from nbguard.executed import (
     CellOrigin,
     Confidence,
     ExecutedCell,

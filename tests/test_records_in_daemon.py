@@ -10,7 +10,7 @@ from pathlib import Path
 from nbguard.app_daemon import Assembly
 from nbguard.app_history import executed_library
 from nbguard.cli.context import Context
-from nbguard.model import ExecutedCell, Run, RunOutputs
+from nbguard.executed import ExecutedCell, Run, RunOutputs
 from tests.helpers import nbguard, poll
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from nbguard.archive.catalog_file import CatalogFile
-from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
+from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.records import FORMAT, decode, encode
 
 SCHEMA_VERSION = 100 + FORMAT  # a new format must be read anew by whoever can

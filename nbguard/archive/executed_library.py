@@ -11,7 +11,7 @@ from nbguard.archive.executed_index import ExecutedIndex
 from nbguard.archive.record_log import SUFFIX, RecordSegments, Segment
 from nbguard.archive.repository import RECORDS, RECORDS_VERIFIED, Archive
 from nbguard.errors import ArchiveTrouble, StorageTrouble
-from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
+from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.ports import Progress
 from nbguard.records import decode_lines
 

@@ -15,7 +15,7 @@ from nbguard.archive.spool import Reserve
 from nbguard.clock import Clock, iso
 from nbguard.durable import fsync_folder, make_private_folder, unlink_quietly
 from nbguard.errors import Refused, StorageTrouble, storage_trouble
-from nbguard.model import RunOutputs
+from nbguard.executed import RunOutputs
 from nbguard.ports import Outside
 
 FORMAT = 1

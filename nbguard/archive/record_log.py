@@ -19,7 +19,7 @@ from nbguard.archive.spool import Reserve
 from nbguard.clock import Clock
 from nbguard.durable import free_space, fsync_folder, make_private_folder, unlink_quietly
 from nbguard.errors import Busy, Refused, StorageTrouble, storage_trouble
-from nbguard.model import Record
+from nbguard.executed import Record
 from nbguard.ports import Outside
 from nbguard.records import encode_lines
 

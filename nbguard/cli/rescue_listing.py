@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nbguard.cli.output import one_line, print_line, say, size, table
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 
 from nbguard.clock import Clock
 from nbguard.errors import StorageTrouble
+from nbguard.executed import RunOutputs
 from nbguard.flight.caps import Caps, Ledger, Spent
 from nbguard.flight.kernels import KernelToRecord
 from nbguard.flight.messages import parse
 from nbguard.flight.process import ReceiverGone, ReceiverProcess
 from nbguard.flight.runs import KERNEL_ENDED, NOT_RECORDED_ANY_MORE, Recorded, Tape, with_note
 from nbguard.flight.wire import Cut, Kind, Packet, number, pack
-from nbguard.model import Problem, RunOutputs
+from nbguard.model import Problem
 from nbguard.ports import OutputStore, RecordLog
 from nbguard.problems import ProblemBoard
 

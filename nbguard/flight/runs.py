@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from nbguard.executed import Run
 from nbguard.flight.caps import Ledger
 from nbguard.flight.kernels import KernelToRecord
 from nbguard.flight.messages import (
@@ -16,7 +17,6 @@ from nbguard.flight.messages import (
     State,
 )
 from nbguard.flight.outputs import Shown
-from nbguard.model import Run
 
 JOINED_LATE = "joined while it ran: its code and earlier outputs were not seen"
 NO_CODE = "its code was not published (a silent request)"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nbguard.errors import Ambiguous, NothingMatched
+from nbguard.executed import Confidence, HistorySession, Link, Run
 from nbguard.history.timeline import Attribution, Executed, identified, kernel_session, put_together
-from nbguard.model import Confidence, HistorySession, Link, Run
 from nbguard.ports import ExecutedLibrary
 
 Belongs = Callable[[str, datetime], bool]

@@ -17,9 +17,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from nbguard.errors import NbguardError
+from nbguard.executed import CellOrigin, ExecutedCell
 from nbguard.history.connection import Connection
 from nbguard.history.kernels import LiveKernel
-from nbguard.model import CellOrigin, ExecutedCell
 
 if TYPE_CHECKING:
     import zmq

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from nbguard.model import Confidence, Frontend, HistorySession, Link
+from nbguard.executed import Confidence, Frontend, HistorySession, Link
 
 _BLANKS: Final = re.compile(r"\s+")
 CONTENT: Final = "content"

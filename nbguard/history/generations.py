@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from nbguard.model import Generation, HistorySession
+from nbguard.executed import Generation, HistorySession
 
 # Starts are stored in local time without an offset. Every offset in use is a multiple of this, so what is left of a
 # start is the same whatever the zone it is read in: a laptop travels, and summer ends.

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Final
 
 from nbguard.clock import Clock
+from nbguard.executed import Generation, Link
 from nbguard.history import process_table
 from nbguard.history.asking import KernelSilent, ask_now
 from nbguard.history.kernels import LiveKernel, databases_of
 from nbguard.history.links import Place, Willingness, may_ask
 from nbguard.history.served import UNHEARD, Told
-from nbguard.model import Generation, Link
 
 _log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import Final
 
 from nbguard.clock import SystemClock
+from nbguard.executed import Frontend
 from nbguard.history import process_table
 from nbguard.history.connection import Connection, read_connection
 from nbguard.history.process_table import Life, OpenFile
-from nbguard.model import Frontend
 
 _FILE: Final = re.compile(r"kernel-(?P<id>[^/]{1,150})\.json")
 _VSCODE: Final = re.compile(r"v3[0-9a-f]{32,}")

@@ -15,6 +15,7 @@ from typing import Final
 
 from nbguard.clock import Clock
 from nbguard.errors import NbguardError
+from nbguard.executed import Link, Record
 from nbguard.history import process_table
 from nbguard.history.asking import prepare
 from nbguard.history.identifying import TICK_SECONDS, Identifying, IsSound, Known, may_be_asked
@@ -32,7 +33,6 @@ from nbguard.history.population import Population
 from nbguard.history.process_table import Life
 from nbguard.history.remembering import Remembering
 from nbguard.history.served import UNHEARD, Servers, Told
-from nbguard.model import Link, Record
 from nbguard.ports import RecordLog
 
 _log = logging.getLogger(__name__)

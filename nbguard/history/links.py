@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nbguard.model import Confidence, Frontend, Link, Version
+from nbguard.executed import Confidence, Frontend, Link
+from nbguard.model import Version
 
 Chain = Callable[[str, datetime], Sequence[str]]
 """The paths that the notebook which was at a path at some time has had since, oldest first; empty when not known."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from nbguard.clock import Clock
+from nbguard.executed import CellOrigin, ExecutedCell, Record
 from nbguard.history import process_table
 from nbguard.history.asking import KernelSilent, Remembered, ask_cells
 from nbguard.history.kernels import LiveKernel, databases_of
 from nbguard.history.process_table import Life
-from nbguard.model import CellOrigin, ExecutedCell, Record
 
 _log = logging.getLogger(__name__)
 # An idle kernel wakes twice a second, and writes eight bytes each time; a cell wakes more threads than that.

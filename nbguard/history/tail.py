@@ -15,11 +15,11 @@ from datetime import datetime
 
 from nbguard.clock import Clock
 from nbguard.errors import NbguardError
+from nbguard.executed import ExecutedCell, Generation, HistorySession, Record
 from nbguard.history.generations import FileIdentity, Lives, SessionRow, ended_utc, started_utc
 from nbguard.history.open_database import HistoryRow, OpenDatabase
 from nbguard.history.positions import START, Position, Positions
 from nbguard.history.reading import reading
-from nbguard.model import ExecutedCell, Generation, HistorySession, Record
 from nbguard.ports import ExecutedLibrary, RecordLog
 
 _log = logging.getLogger(__name__)

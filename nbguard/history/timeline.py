@@ -11,15 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from nbguard.model import (
-    Confidence,
-    ExecutedCell,
-    Frontend,
-    HistorySession,
-    Link,
-    Run,
-    session_id,
-)
+from nbguard.executed import Confidence, ExecutedCell, Frontend, HistorySession, Link, Run, session_id
 
 
 class TimeIs(StrEnum):

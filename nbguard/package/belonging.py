@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from nbguard.model import Confidence, ExecutedCell, HistorySession, Link, Run
+from nbguard.executed import Confidence, ExecutedCell, HistorySession, Link, Run
 
 Key = tuple[str, int]
 """A session: its generation and its number in it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from nbguard.model import ExecutedCell, Link, Run, session_id
+from nbguard.executed import ExecutedCell, Link, Run, session_id
 from nbguard.package.belonging import Choose, Key, anchor, holds, own_cells, ran_by, session_of, sure_links
 from nbguard.ports import ExecutedLibrary
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nbguard.model import Run
+from nbguard.executed import Run
 from nbguard.recover.sound_cells import Json, in_lines, joined, normal, read_outputs
 
 OutputsOf = Callable[[str], str | None]

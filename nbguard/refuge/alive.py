@@ -306,7 +306,7 @@ class Alive:
             unlink_quietly(self._at(name))
 
     def _drop_broken(self) -> None:
-        """Let go of descriptors on a disk that failed: nothing is read by them, and they keep it from being mounted anew."""
+        """Let go of descriptors on a disk that failed: nothing is read by them, and they keep it from being mounted."""
         by_device: dict[int, list[str]] = {}
         for name, held in self._held.items():
             if held.fd >= 0:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nbguard.model import Confidence, Link, session_id
+from nbguard.executed import Confidence, Link, session_id
 from nbguard.rescue.findings import Finding, Session, SourceName, Wanted
 from nbguard.rescue.likeness import Likeness, likeness
 from nbguard.rescue.matching import fit

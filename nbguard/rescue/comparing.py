@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from nbguard.errors import NbguardError
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.rescue.findings import File, Finding, Session, Wanted
 from nbguard.rescue.matching import in_order
 from nbguard.rescue.reading import read_regular

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.rescue.findings import File, Finding, Session, SourceName
 
 _SURE = frozenset({Confidence.EXACT, Confidence.PROBABLE})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from nbguard.errors import NbguardError
-from nbguard.model import Confidence, Run, session_id
+from nbguard.executed import Confidence, Run, session_id
 from nbguard.ports import ExecutedLibrary, OutputStore
 from nbguard.rescue.findings import Finding, FoundRun, Look, Session, SourceName, Unavailable, Wanted
 from nbguard.rescue.history import NamedSession, is_wanted, session_finding

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.names import SUFFIX, is_notebook_name, notebook_of_leftover
 from nbguard.rescue.findings import Finding, Look, SourceName, Unavailable, Wanted
 from nbguard.rescue.jupyter_config import CheckpointPlaces

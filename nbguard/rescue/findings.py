@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from nbguard.model import Confidence, ExecutedCell
+from nbguard.executed import Confidence, ExecutedCell
 
 
 class SourceName(StrEnum):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nbguard.errors import ArchiveTrouble, BadConfiguration
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.notebook import measure
 from nbguard.rescue.findings import File, Finding, Look, SourceName, Unavailable, Wanted
 from nbguard.rescue.git_repository import Repository, State, repository_at

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 
 from nbguard.errors import NbguardError, StorageTrouble
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.names import SUFFIX
 from nbguard.rescue.findings import File, Finding, Session, SourceName
 from nbguard.rescue.writing import Output, safe_name

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from nbguard.model import Confidence, ExecutedCell, session_id
+from nbguard.executed import Confidence, ExecutedCell, session_id
 from nbguard.rescue.carving import history_rows, session_rows
 from nbguard.rescue.database_copy import private_copy
 from nbguard.rescue.findings import Finding, Look, Session, SourceName, Unavailable, Wanted

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nbguard.errors import NbguardError
-from nbguard.model import Confidence, Draft, Status, Version
+from nbguard.executed import Confidence
+from nbguard.model import Draft, Status, Version
 from nbguard.ports import Library
 from nbguard.rescue.findings import File, Finding, Look, SourceName, Unavailable, Wanted
 from nbguard.rescue.matching import fit

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.rescue.findings import Finding, Look, Session, SourceName, Unavailable, Wanted
 from nbguard.rescue.history import NamedSession, is_wanted, session_finding
 from nbguard.rescue.matching import fit

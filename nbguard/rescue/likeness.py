@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.rescue.comparing import sources_of
 
 _ENOUGH = 0.62

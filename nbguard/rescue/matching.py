@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.rescue.findings import File, Finding, SourceName, Wanted
 
 _RANK = {Confidence.EXACT: 0, Confidence.PROBABLE: 1, Confidence.AMBIGUOUS: 2, Confidence.UNKNOWN: 3}

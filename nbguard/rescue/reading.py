@@ -7,7 +7,7 @@ import os
 import stat
 from datetime import UTC, datetime
 
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.notebook import measure
 from nbguard.rescue.findings import File, Finding, SourceName
 

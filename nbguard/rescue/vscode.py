@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.names import is_notebook_name
 from nbguard.rescue.findings import Finding, Look, SourceName, Unavailable, Wanted
 from nbguard.rescue.matching import fit, fits_name

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.names import SUFFIX
 from nbguard.rescue.database_copy import private_copy
 from nbguard.rescue.findings import Finding, Look, SourceName, Unavailable, Wanted

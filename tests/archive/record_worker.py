@@ -14,7 +14,7 @@ from nbguard.archive.record_packing import RecordPacker
 from nbguard.archive.repository import Archive
 from nbguard.clock import SystemClock
 from nbguard.errors import Busy
-from nbguard.model import ExecutedCell
+from nbguard.executed import ExecutedCell
 from nbguard.places import find_places
 from tests.archive.rig import NO_RESERVE
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nbguard.archive.executed_library import ExecutedArchive
 from nbguard.errors import StorageTrouble
-from nbguard.model import (
+from nbguard.executed import (
     CellOrigin,
     Confidence,
     ExecutedCell,

@@ -13,7 +13,7 @@ import pytest
 
 from nbguard.archive.outputs import DayFile, KeepOutputs, RecordedOutputs, choose_pruned
 from nbguard.errors import StorageTrouble
-from nbguard.model import RunOutputs
+from nbguard.executed import RunOutputs
 from tests.archive.rig import NO_RESERVE, HeldClock
 
 TODAY = date(2026, 11, 21)

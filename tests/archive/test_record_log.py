@@ -17,7 +17,7 @@ import pytest
 
 from nbguard.archive.record_log import Holding, RecordSegments
 from nbguard.errors import Busy, StorageTrouble
-from nbguard.model import ExecutedCell, Record
+from nbguard.executed import ExecutedCell, Record
 from nbguard.records import decode_lines
 from tests.archive.rig import NO_RESERVE, HeldClock
 from tests.helpers import REPOSITORY

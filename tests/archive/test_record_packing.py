@@ -21,7 +21,7 @@ from nbguard.archive.repository import RECORDS, Archive
 from nbguard.archive.spool import Reserve
 from nbguard.durable import FileLock
 from nbguard.errors import ArchiveMoved, Busy, NbguardError, NoArchive, ReadBackFailed, StorageTrouble
-from nbguard.model import ExecutedCell
+from nbguard.executed import ExecutedCell
 from nbguard.places import find_places
 from tests.archive.rig import NO_RESERVE, HeldClock, fsck, git
 from tests.helpers import REPOSITORY, notebook_bytes, poll

@@ -15,7 +15,7 @@ import pytest
 
 from nbguard import app_history
 from nbguard.cli.context import Context
-from nbguard.model import Confidence, ExecutedCell, Frontend, HistorySession, Link, Record, Run
+from nbguard.executed import Confidence, ExecutedCell, Frontend, HistorySession, Link, Record, Run
 from tests.helpers import REPOSITORY, nbguard, notebook_bytes
 
 G = "3f9a12bc" * 4

@@ -18,10 +18,10 @@ from jupyter_client.manager import KernelManager
 
 from nbguard.clock import SystemClock
 from nbguard.errors import StorageTrouble
+from nbguard.executed import Record, Run, RunOutputs
 from nbguard.flight.caps import Caps
 from nbguard.flight.kernels import KernelToRecord
 from nbguard.flight.recorder import FlightRecorder
-from nbguard.model import Record, Run, RunOutputs
 from tests.helpers import poll
 
 

@@ -15,7 +15,7 @@ from nbguard.app_flight import flight_recorder_of
 from nbguard.app_history import executed_library, output_store_of
 from nbguard.cli.context import Context
 from nbguard.clock import SystemClock
-from nbguard.model import Run
+from nbguard.executed import Run
 from tests.flight.rig import Kernel
 from tests.helpers import notebook_bytes, poll
 from tests.journeys.guarded import Guarded, guarding

@@ -12,7 +12,7 @@ from typing import Any
 
 from nbguard.app_history import executed_library
 from nbguard.cli.context import Context
-from nbguard.model import Confidence, Link
+from nbguard.executed import Confidence, Link
 from tests.helpers import poll
 from tests.journeys.guarded import Guarded, guarding
 from tests.journeys.jupyter_server import JupyterServer, jupyter_server, notebook

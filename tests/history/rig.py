@@ -14,12 +14,12 @@ from typing import Any
 
 from nbguard.clock import SystemClock
 from nbguard.errors import StorageTrouble
+from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.history.copies import DatabaseCopies
 from nbguard.history.histories import Histories
 from nbguard.history.kernels import KernelFinder, LiveKernel
 from nbguard.history.positions import Positions
 from nbguard.history.tail import Tail
-from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.problems import ProblemBoard
 from tests.helpers import poll
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbguard.executed import Confidence, HistorySession
 from nbguard.history.content import Notebooks, guessed_links, lines_of
-from nbguard.model import Confidence, HistorySession
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COMMON = ["import numpy as np", "import pandas as pd", "plt.show()"]

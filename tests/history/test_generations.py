@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nbguard.executed import Generation, HistorySession
 from nbguard.history.generations import (
     FileIdentity,
     Lives,
@@ -19,7 +20,6 @@ from nbguard.history.generations import (
     naive_or_aware,
     started_utc,
 )
-from nbguard.model import Generation, HistorySession
 from tests.history.rig import timezone
 
 FIRST = FileIdentity(1, 100)

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from nbguard.clock import SystemClock
+from nbguard.executed import CellOrigin, Confidence, ExecutedCell, Frontend, Link, Record
 from nbguard.history.asking import KernelSilent, ask_history, ask_now
 from nbguard.history.connection import read_connection
 from nbguard.history.kernels import KernelFinder, LiveKernel, live_kernels
 from nbguard.history.linking import Linking
 from nbguard.history.population import Population
-from nbguard.model import CellOrigin, Confidence, ExecutedCell, Frontend, Link, Record
 from tests.helpers import poll
 from tests.history.rig import IPythonKernel, kernel
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from nbguard.executed import Confidence, Frontend, Link
 from nbguard.history.links import (
     Belonging,
     Place,
@@ -17,7 +18,7 @@ from nbguard.history.links import (
     new_links,
     places_of,
 )
-from nbguard.model import Confidence, Frontend, Link, Moment, Status, Trigger, Version
+from nbguard.model import Moment, Status, Trigger, Version
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOTEBOOK, CONSOLE = Frontend.NOTEBOOK, Frontend.CONSOLE

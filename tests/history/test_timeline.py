@@ -6,20 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from nbguard.executed import Confidence, ExecutedCell, Frontend, HistorySession, Link, Run
 from nbguard.history.lineage import holder_at
 from nbguard.history.timeline import Executed, TimeIs, choose, identified, kernel_session, put_together
-from nbguard.model import (
-    Confidence,
-    ExecutedCell,
-    Frontend,
-    HistorySession,
-    Link,
-    Moment,
-    Run,
-    Status,
-    Trigger,
-    Version,
-)
+from nbguard.model import Moment, Status, Trigger, Version
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 G = "3f9a12bc" * 4

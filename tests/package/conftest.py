@@ -18,8 +18,8 @@ import pytest
 from nbguard.app_package import everything_in, export_story, holder_in, rebuild_stories
 from nbguard.archive.names import escape_component, fast_import_path, tree_path
 from nbguard.archive.trailers import subject_of, trailers_of
+from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.history.timeline import choose
-from nbguard.model import ExecutedCell, Generation, HistorySession, Link, Record, Run
 from nbguard.package import restore
 from nbguard.package.build import Parts, build
 from nbguard.package.contents import Chosen, Order, PackageReport

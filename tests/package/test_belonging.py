@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from nbguard.executed import Confidence, HistorySession, Link
 from nbguard.history.timeline import choose
-from nbguard.model import Confidence, HistorySession, Link, Status
+from nbguard.model import Status
 from nbguard.package.belonging import anchor, own_cells, paired, ran_by, session_of, sure_links
 from nbguard.package.selection import as_of, faces, is_deleted
 from tests.library import START, MemoryLibrary

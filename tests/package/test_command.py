@@ -218,7 +218,7 @@ def test_when_nothing_is_left_there_is_no_package(desk: Desk) -> None:
 def test_what_was_executed_comes_with_its_notebook_and_with_no_other(desk: Desk, tmp_path: Path) -> None:
     """Through the real record log, packed into the archive and not, and the recorded outputs."""
     from nbguard import app_history
-    from nbguard.model import Run, RunOutputs
+    from nbguard.executed import Run, RunOutputs
 
     mine, other = str(desk.save("mine.ipynb", "saved")), str(desk.save("SECRET-name.ipynb", "SECRET"))
     context = Context(home=str(desk.nbguard_home), config=None)

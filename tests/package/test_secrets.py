@@ -10,15 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nbguard.model import (
-    Confidence,
-    ExecutedCell,
-    Frontend,
-    Generation,
-    HistorySession,
-    Link,
-    Run,
-)
+from nbguard.executed import Confidence, ExecutedCell, Frontend, Generation, HistorySession, Link, Run
 from tests.helpers import notebook_bytes
 from tests.library import START
 from tests.package.conftest import Packing, manifest_of

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nbguard.app_history import output_store_of, record_log_of
 from nbguard.cli.context import Context
-from nbguard.model import Run, RunOutputs
+from nbguard.executed import Run, RunOutputs
 from nbguard.recover.complete import Completed, complete
 from tests.helpers import nbguard, notebook_bytes
 

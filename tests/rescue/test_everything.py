@@ -16,7 +16,7 @@ import pytest
 
 from nbguard import app_history
 from nbguard.cli.context import Context
-from nbguard.model import Run, RunOutputs
+from nbguard.executed import Run, RunOutputs
 from tests.helpers import Answer, nbguard, notebook_bytes
 from tests.rescue.conftest import put
 from tests.rescue.kernel import run, running_kernel

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nbguard.cli.rescue_listing import age
-from nbguard.model import Confidence
+from nbguard.executed import Confidence
 from nbguard.rescue.findings import File, Finding, SourceName, Wanted
 from nbguard.rescue.matching import candidates, fit, in_order, settle
 from nbguard.rescue.writing import Output, safe_name
