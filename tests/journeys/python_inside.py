@@ -25,7 +25,7 @@ def python_inside(folder: Path) -> Path:
     for found in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))):
         kept = [entry for entry in Path(found).iterdir() if not entry.name.startswith(("_editable_", "__editable__"))]
         _copy([entry for entry in kept if not (packages / entry.name).exists()], packages)
-    shutil.rmtree(packages / "nbguard", ignore_errors=True)  # beside an editable installation lie the service's templates
+    shutil.rmtree(packages / "nbguard", ignore_errors=True)  # where nbguard is installed editable: its templates
     shutil.copytree(REPOSITORY / "nbguard", packages / "nbguard", ignore=shutil.ignore_patterns("__pycache__"))
     if (share := Path(sys.prefix) / "share" / "jupyter").is_dir():
         (folder / "share").mkdir()
