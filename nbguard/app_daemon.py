@@ -22,6 +22,7 @@ from nbguard.durable import FileLock, make_private_folder
 from nbguard.errors import Busy, NbguardError
 from nbguard.heads import Heads
 from nbguard.health.heartbeat import write_heartbeat
+from nbguard.health.starts import CALM_SECONDS, MOST_STARTS
 from nbguard.history.generations import FileIdentity
 from nbguard.history.linking import TICK_SECONDS
 from nbguard.logs import move_log
@@ -129,6 +130,7 @@ class Assembly:
             context, roots, clock=self.clock, board=self.board, make_anew=self._make_anew, move_to=self._move_to
         )
         self.first_versions = 0
+        self._calm_at = float("inf")
         self._look_for_unseen_at: float | None = None
         self._next_count = self._next_records = self.clock.monotonic()
         self._kept_before = self._kept_when_given_back = 0
@@ -324,7 +326,20 @@ class Assembly:
 
     # -- what is told ----------------------------------------------------------------------------------------------
 
+    def note_starts(self, unmeant: int) -> None:
+        """Say it when the daemon was started too often lately after ends that nobody meant; for an hour."""
+        if unmeant > MOST_STARTS:
+            self.board.note(
+                "crash-loop",
+                f"the daemon was started {unmeant} times in an hour after it had ended unexpectedly",
+                "see `nbguard service logs`; what was acknowledged is not lost by it",
+                subject="starts",
+            )
+            self._calm_at = self.clock.monotonic() + CALM_SECONDS
+
     def problems(self) -> tuple[Problem, ...]:
+        if self.clock.monotonic() >= self._calm_at:
+            self.board.clear("starts")
         moved = self.refuge.is_wiped  # then the emergency place is where things go
         # Also when the emergency place takes what the spool does not.
         if (trouble := self.spool.trouble()) and not moved:

@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
+def unmeant_starts(context: Context) -> int:
+    """Note that a daemon starts; how many starts of the last hour came after an end that was not meant."""
+    from nbguard.health.starts import count_start
+
+    places = context.places
+    beat = read_heartbeat(places.heartbeat)
+    ended_well = beat is None or beat.stopped or beat.boot != boot_id()
+    path = os.path.join(places.state, "starts")
+    return count_start(path, now=SystemClock().now().timestamp(), ended_well=ended_well)
+
+
 def health_sources(context: Context, bad_configuration: NbguardError | None = None) -> Sources:
     """Where `status` gets its facts from."""
     unreadable: list[str] = []

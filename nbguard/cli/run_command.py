@@ -44,6 +44,7 @@ def command(context: Context, *, watch: tuple[str, ...], once: bool) -> None:
     roots = _roots(context, watch)
     from nbguard import app
     from nbguard.app_daemon import assemble, daemon_of
+    from nbguard.app_health import unmeant_starts
     from nbguard.durable import FileLock, make_private_folder
     from nbguard.errors import Busy, NoArchive
     from nbguard.logs import start_logging
@@ -74,6 +75,7 @@ def command(context: Context, *, watch: tuple[str, ...], once: bool) -> None:
             bar.clear()
             _tell(problems)
             return
+        assembly.note_starts(unmeant_starts(context))
         say(f"watching {', '.join(roots)}")
         daemon = daemon_of(assembly, context)
         daemon.run(before=lambda: assembly.import_first(daemon.moving(bar)))
