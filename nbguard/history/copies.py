@@ -122,7 +122,7 @@ class DatabaseCopies:
         try:
             written_ns = copy_unlocked(parts, making, tries=1 if is_mendable else MOST_TRIES)
         except Busy:
-            if not is_mendable:
+            if not is_mendable or not os.path.exists(making):  # nothing of it was copied: then it is copied later
                 raise
             for suffix in PARTS[1:]:
                 unlink_quietly(making + suffix)

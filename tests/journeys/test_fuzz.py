@@ -25,6 +25,7 @@ from nbguard.cli.context import Context
 from nbguard.clock import SystemClock
 from nbguard.errors import NothingMatched
 from nbguard.model import Status, Trigger
+from nbguard.watch import missing
 from tests.helpers import notebook_bytes
 from tests.journeys.guarded import sha256
 
@@ -155,6 +156,8 @@ class Life(RuleBasedStateMachine):
             self.clock.ahead += 2.0
             if not assembly.saves.pending() and not assembly.saves._missing.is_gathering:
                 break
+        self.clock.ahead += 2 * missing._LOOK_AGAIN_SECONDS  # what was out of reach before is judged only now and then
+        assembly.saves.step(0.0)
         assembly.recorder.drain()
         on_disk = {}
         for folder, _, names in os.walk(self.root):
@@ -167,9 +170,9 @@ class Life(RuleBasedStateMachine):
             ((_, notebook), *_) = library.named(path)
             assert next(v for v in library.log(notebook) if v.tip).sha256 == digest, path
         alive = {entry.path for entry in library.entries(deleted=False)}
-        missing = {path for path, _ in self.settled if path in alive and path not in on_disk}
+        absent = {path for path, _ in self.settled if path in alive and path not in on_disk}
         # Not there, and not believed deleted, only where the folder is gone with it.
-        assert all(not os.path.isdir(os.path.dirname(path)) for path in missing), missing
+        assert all(not os.path.isdir(os.path.dirname(path)) for path in absent), absent
         self.settled |= set(on_disk.items())
 
     @precondition(lambda self: self.assembly is not None)
