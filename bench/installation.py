@@ -72,7 +72,9 @@ class Installation:
         path = os.path.join(self.desk, name)
         self.assembly.saves.put(SaveNotice(path, NoticeKind.CLOSED, self.clock.monotonic() - 1.0))
         self.assembly.saves.step(0.0)
-        if self.clock.monotonic() >= self._record_at:  # the daemon's recorder waits so long for what comes together
+        # The daemon's recorder waits so long for what comes together; its packer looks every few seconds, and comes later.
+        is_due = self.assembly.policy.is_due(self.assembly.recorder.waiting())
+        if is_due or self.clock.monotonic() >= self._record_at:
             self.assembly.recorder.step(0.0)
             self._record_at = self.clock.monotonic() + GATHER_SECONDS
         self.assembly.pack_due()
