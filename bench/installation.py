@@ -72,7 +72,7 @@ class Installation:
         path = os.path.join(self.desk, name)
         self.assembly.saves.put(SaveNotice(path, NoticeKind.CLOSED, self.clock.monotonic() - 1.0))
         self.assembly.saves.step(0.0)
-        # The daemon's recorder waits so long for what comes together; its packer looks every few seconds, and comes later.
+        # The daemon's recorder waits so long for what comes together, and its packer looks every few seconds.
         is_due = self.assembly.policy.is_due(self.assembly.recorder.waiting())
         if is_due or self.clock.monotonic() >= self._record_at:
             self.assembly.recorder.step(0.0)
