@@ -11,9 +11,9 @@ import plistlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from nbguard.durable import make_private_folder, replace_durably, unlink_quietly
-from nbguard.errors import Refused, storage_trouble
-from nbguard.service.manager import Answer, Ask, ServiceReport
+from nbguard.durable import unlink_quietly
+from nbguard.errors import Refused
+from nbguard.service.manager import Answer, Ask, ServiceReport, put_in_place, said
 
 LABEL = "org.nbguard.daemon"
 TEMPLATE = f"{LABEL}.plist"
@@ -48,7 +48,6 @@ class LaunchdAgent:
         wait: Callable[[float], None],
     ) -> None:
         self._ask = ask
-        self._folder = folder
         self._path = os.path.join(folder, TEMPLATE)
         self._uid = uid
         self._template = template
@@ -59,7 +58,7 @@ class LaunchdAgent:
     def install(self) -> list[str]:
         """As in Manager. Raises StorageTrouble when the agent cannot be written."""
         data = agent(self._template, command=self._command, environment=self._environment)
-        changed = self._write(data)
+        changed = put_in_place(self._path, data)
         domain = self._domain()
         if self._is_loaded(domain):
             if not changed and self.report().active:
@@ -69,7 +68,7 @@ class LaunchdAgent:
                 return missing
         answer = self._ask(["launchctl", "bootstrap", domain, self._path])
         if answer.code != 0:
-            return [f"launchctl bootstrap {domain}: {_said(answer)}"]
+            return [f"launchctl bootstrap {domain}: {said(answer)}"]
         self._ask(["launchctl", "enable", f"{domain}/{LABEL}"])
         report = self.report()
         return [] if report.active else [f"{LABEL} is {report.state}, not running: see `nbguard service logs`"]
@@ -116,7 +115,7 @@ class LaunchdAgent:
         waited = 0.0
         while self._is_loaded(domain):
             if waited >= _LEAVING_SECONDS:
-                return [f"launchctl bootout {domain}/{LABEL}: it does not end ({_said(answer)})"]
+                return [f"launchctl bootout {domain}/{LABEL}: it does not end ({said(answer)})"]
             self._wait(_LOOK_SECONDS)
             waited += _LOOK_SECONDS
         return []
@@ -133,21 +132,3 @@ class LaunchdAgent:
 
     def _print(self, domain: str) -> Answer:
         return self._ask(["launchctl", "print", f"{domain}/{LABEL}"])
-
-    def _write(self, data: bytes) -> bool:
-        try:
-            with open(self._path, "rb") as file:
-                if file.read() == data:
-                    return False
-        except OSError:
-            pass  # not there yet, or not to be read: it is written anew
-        try:
-            make_private_folder(self._folder)
-            replace_durably(self._path, data, mode=0o644)
-        except OSError as error:
-            raise storage_trouble(error, f"writing {self._path}") from error
-        return True
-
-
-def _said(answer: Answer) -> str:
-    return (answer.err or answer.out or f"exit code {answer.code}").splitlines()[0]

@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from nbguard.durable import make_private_folder, replace_durably
+from nbguard.errors import storage_trouble
+
 _PATIENCE_SECONDS = 150.0  # `start` of a unit of Type=notify ends when the daemon is ready
 
 # What decides where our files and Jupyter's are: the service must see it as the person at the terminal does.
@@ -100,3 +103,27 @@ def carried_environment(environment: Mapping[str, str], git: str | None) -> dict
     if git is not None and os.path.dirname(git) not in _USUAL_PATH:
         carried["PATH"] = ":".join((os.path.dirname(git), *_USUAL_PATH))
     return carried
+
+
+def put_in_place(path: str, data: bytes) -> bool:
+    """Write a unit or an agent durably, readable by all and writable by us alone; False when it is there already.
+
+    Raises StorageTrouble.
+    """
+    try:
+        with open(path, "rb") as file:
+            if file.read() == data:
+                return False
+    except OSError:
+        pass  # not there yet, or not to be read: it is written anew
+    try:
+        make_private_folder(os.path.dirname(path))
+        replace_durably(path, data, mode=0o644)
+    except OSError as error:
+        raise storage_trouble(error, f"writing {path}") from error
+    return True
+
+
+def said(answer: Answer) -> str:
+    """The first line of what a command answered, for a message."""
+    return (answer.err or answer.out or f"exit code {answer.code}").splitlines()[0]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from nbguard.durable import make_private_folder, replace_durably, unlink_quietly
 from nbguard.errors import storage_trouble
-from nbguard.service.manager import Answer, Ask, ServiceReport
+from nbguard.service.manager import Answer, Ask, ServiceReport, put_in_place, said
 from nbguard.service.units import UNIT, render
 
 _WE_LINGER = "linger-by-nbguard"
@@ -41,7 +41,6 @@ class SystemdUser:
         environment: Mapping[str, str],
     ) -> None:
         self._ask = ask
-        self._folder = folder
         self._path = os.path.join(folder, UNIT)
         self._note = os.path.join(state, _WE_LINGER)
         self._user = user
@@ -52,7 +51,7 @@ class SystemdUser:
     def install(self) -> list[str]:
         """As in Manager. Raises StorageTrouble when the unit cannot be written."""
         unit = render(self._template, command=self._command, environment=self._environment).encode("utf-8")
-        changed = self._write(unit)
+        changed = put_in_place(self._path, unit)
         missing = self._each(["daemon-reload"], ["enable", UNIT])
         if not missing:
             verb = "restart" if changed else "start"
@@ -79,7 +78,7 @@ class SystemdUser:
         if os.path.exists(self._note):
             answer = self._ask(["loginctl", "disable-linger", self._user])
             if answer.code != 0:
-                missing.append(f"lingering is still on: {_said(answer)}")
+                missing.append(f"lingering is still on: {said(answer)}")
             else:
                 unlink_quietly(self._note)
         if self.report().active:
@@ -113,20 +112,6 @@ class SystemdUser:
         following = ["--follow"] if follow else ["--no-pager"]
         return ["journalctl", "--user", "--unit", UNIT, "--lines", str(lines), *following]
 
-    def _write(self, unit: bytes) -> bool:
-        try:
-            with open(self._path, "rb") as file:
-                if file.read() == unit:
-                    return False
-        except OSError:
-            pass  # not there yet, or not to be read: it is written anew
-        try:
-            make_private_folder(self._folder)
-            replace_durably(self._path, unit, mode=0o644)
-        except OSError as error:
-            raise storage_trouble(error, f"writing {self._path}") from error
-        return True
-
     def _linger(self) -> list[str]:
         """Without lingering, the last logout ends the daemon, and no boot starts it."""
         if self._lingers():
@@ -140,7 +125,7 @@ class SystemdUser:
         if self._lingers():
             return []
         unlink_quietly(self._note)
-        why = _said(answer) if answer.code else "it is still off"
+        why = said(answer) if answer.code else "it is still off"
         return [
             f"nbguard ends when you log out, and no boot starts it: lingering could not be turned on ({why}); "
             f"ask an administrator for `loginctl enable-linger {self._user}`"
@@ -155,15 +140,11 @@ class SystemdUser:
         for command in commands:
             answer = self._systemctl(*command)
             if answer.code != 0:
-                return [f"systemctl --user {' '.join(command)}: {_said(answer)}"]
+                return [f"systemctl --user {' '.join(command)}: {said(answer)}"]
         return []
 
     def _systemctl(self, *words: str) -> Answer:
         return self._ask(["systemctl", "--user", "--no-ask-password", *words])
-
-
-def _said(answer: Answer) -> str:
-    return (answer.err or answer.out or f"exit code {answer.code}").splitlines()[0]
 
 
 def _properties(text: str) -> dict[str, str]:
