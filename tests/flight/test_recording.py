@@ -188,7 +188,7 @@ def test_a_kernel_that_restarts_and_one_that_dies_leave_unfinished_runs() -> Non
         long = "print('begun', flush=True); import time; time.sleep(100)"
         started.client.execute(long)
         _until_it_prints(started, "begun")
-        made.recorder.step(0.1)
+        made.until(lambda: (run := made.kept.named(long)) is not None and made.kept.outputs(run))  # heard by us as well
         started.manager.restart_kernel(now=True)
         started.client.wait_for_ready(timeout=60)
         started.run("'after the restart'")

@@ -315,6 +315,7 @@ app_package.preload()
 context = Context(home=os.environ["NBGUARD_HOME"], config=None)
 import shutil
 from nbguard.model import *
+from nbguard.executed import *
 from datetime import UTC, datetime
 now = datetime.now(UTC)
 g, path = "ab" * 16, sys.argv[2]

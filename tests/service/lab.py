@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tests.helpers import poll
 
 UID = 4711
 USER = "nbada"
+# What runs nbguard; the interpreter below it, where this one is a virtual environment of that.
+_PROGRAM = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parent.parent.parent)
 
 
 def needed() -> None:
@@ -52,6 +55,7 @@ class Lab:
             *("--timezone=off", "--console=pipe", f"--machine={machine}"),
             f"--bind={self.home}:/home/{USER}",
             f"--bind={self.linger}:/var/lib/systemd/linger",
+            *_hidden(),
             *("systemd.unit=basic.target", "systemd.mask=systemd-timesyncd.service"),
         ]
         # Disks that other tests mount would live on in here after they were unmounted out there.
@@ -68,7 +72,9 @@ class Lab:
         self._leader = poll(self._find_leader, 30, every=0.05)
         poll(lambda: self.root("systemctl", "is-system-running").out in ("running", "degraded"), 60, every=0.1)
         # The interpreter may lie in the home of whoever runs the tests; this opens it in the overlay alone.
-        self.root("chmod", "a+x", os.path.expanduser("~root"))
+        self.root(
+            "chmod", "a+x", os.path.expanduser("~root"), *(str(part) for path in _PROGRAM for part in path.parents)
+        )
         if self.root("id", USER).code != 0:
             done = self.root("useradd", "--uid", str(UID), "--no-create-home", "--shell", "/bin/bash", USER)
             assert done.code == 0, done
@@ -121,6 +127,11 @@ class Lab:
             if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
                 return int(child)
         return 0
+
+
+def _hidden() -> list[str]:
+    """What lies in /tmp out there, where the machine in here has an empty one."""
+    return [f"--bind-ro={path}" for path in _PROGRAM if path.is_relative_to("/tmp")]
 
 
 class Said:
