@@ -14,7 +14,7 @@ from nbguard.capture.keep import Keeper
 from nbguard.cli.context import Context
 from nbguard.clock import SystemClock
 from nbguard.model import Draft, NoticeKind, SaveNotice
-from nbguard.settings import minimal_configuration
+from nbguard.settings_writing import minimal_configuration
 
 
 class ShiftedClock:

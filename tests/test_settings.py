@@ -12,18 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbguard.errors import BadConfiguration
-from nbguard.settings import (
-    Intervals,
-    Limits,
-    Packing,
-    Retention,
-    Settings,
-    as_toml,
-    load_settings,
-    minimal_configuration,
-    parse_settings,
-    with_roots,
-)
+from nbguard.settings import Intervals, Limits, Packing, Retention, Settings
+from nbguard.settings_reading import load_settings, parse_settings
+from nbguard.settings_writing import as_toml, minimal_configuration, with_roots
 
 _names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1).filter(
     lambda name: name not in {".", ".."}
@@ -46,7 +37,7 @@ _settings = st.builds(
 
 REFUSED = [
     ("a key that is nearly right", "schema = 1\nroot = []\n", "c.toml:2: root is not", "did you mean `roots`?"),
-    ("a key like no other", "schema = 1\n\nzzz = 1\n", "c.toml:3: zzz is not", "known keys: archive,"),
+    ("a key like no other", "schema = 1\n\nzzz = 1\n", "c.toml:3: zzz is not", "known keys: alerts, archive,"),
     ("a key of a table", "schema = 1\n[limits]\n\nreserve_byte = 1\n", "c.toml:4: reserve_byte", "`reserve_bytes`"),
     ("the same name in two tables", "schema = 1\n[limits]\n[packing]\nbytes = 0\n", "c.toml:4: bytes", "docs/"),
     ("a table nobody knows", "schema = 1\n[limit]\nx = 1\n", "c.toml:2: limit is not", "did you mean `limits`?"),

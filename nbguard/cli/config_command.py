@@ -13,7 +13,8 @@ from nbguard.cli.context import Context
 from nbguard.cli.output import path_fields, print_json, say
 from nbguard.errors import BadConfiguration
 from nbguard.places import find_places
-from nbguard.settings import Settings, as_table, as_toml
+from nbguard.settings import Settings
+from nbguard.settings_writing import as_table, as_toml
 
 
 @click.group()

@@ -8,7 +8,8 @@ from functools import cached_property
 
 from nbguard.errors import BadConfiguration
 from nbguard.places import Places, find_places
-from nbguard.settings import Settings, load_settings
+from nbguard.settings import Settings
+from nbguard.settings_reading import load_settings
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def _tell(problems: tuple[Problem, ...]) -> None:
 def _roots(context: Context, watch: tuple[str, ...]) -> tuple[str, ...]:
     """The configured roots and the named ones; a minimal configuration is written where there is none."""
     from nbguard.service.setup import checked_roots, write_configuration
-    from nbguard.settings import minimal_configuration
+    from nbguard.settings_writing import minimal_configuration
 
     named = checked_roots(watch, os.path.expanduser("~")) if watch else ()
     settings = context.settings

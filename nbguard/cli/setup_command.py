@@ -75,7 +75,7 @@ def command(
 
 def _with_recorder(data: bytes, path: str, *, ask: bool) -> bytes:
     """Say what the recorder does, or ask, and write down the answer: nobody is asked twice."""
-    from nbguard.settings import says_of_recorder, with_recorder
+    from nbguard.settings_writing import says_of_recorder, with_recorder
 
     if says_of_recorder(data):
         return data

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from nbguard.durable import make_private_folder, replace_durably
 from nbguard.errors import BadConfiguration, UsageError, storage_trouble
 from nbguard.service.folders import Proposal
-from nbguard.settings import load_settings, minimal_configuration, with_roots
+from nbguard.settings_reading import load_settings
+from nbguard.settings_writing import minimal_configuration, with_roots
 
 
 def checked_roots(given: Sequence[str], home: str) -> tuple[str, ...]:

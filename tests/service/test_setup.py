@@ -9,7 +9,7 @@ import pytest
 from nbguard.errors import BadConfiguration, StorageTrouble, UsageError
 from nbguard.service.folders import Proposal
 from nbguard.service.setup import checked_roots, choose, configuration_with, write_configuration
-from nbguard.settings import load_settings
+from nbguard.settings_reading import load_settings
 
 
 @pytest.fixture

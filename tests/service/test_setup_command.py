@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nbguard.settings import load_settings
+from nbguard.settings_reading import load_settings
 from tests.helpers import REPOSITORY, nbguard, notebook_bytes, poll
 
 

@@ -1,0 +1,1 @@
+"""Tell: incidents, channels, and the proof that a human reads them."""

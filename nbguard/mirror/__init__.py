@@ -1,0 +1,1 @@
+"""Mirror: copies of the archive elsewhere."""
