@@ -65,6 +65,21 @@ class Places:
         """The index over all records; disposable, as the catalog."""
         return os.path.join(self.state, "executed.sqlite")
 
+    @property
+    def notice(self) -> str:
+        """The line that prompts and notebooks show; not there when all is well."""
+        return os.path.join(self.state, "notice")
+
+    @property
+    def stop(self) -> str:
+        """Why the daemon was last stopped by nbguard itself (stops.py)."""
+        return os.path.join(self.state, "stop.json")
+
+    @property
+    def service_marker(self) -> str:
+        """Exists while a service is installed: a service that then does not run is a finding."""
+        return os.path.join(self.state, "service-installed")
+
     def own_folders(self) -> tuple[str, ...]:
         """Folders that are never watched."""
         return (self.archive, self.spool, self.state, self.emergency, *((self.home,) if self.home else ()))
