@@ -7,10 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from nbguard.errors import NbguardError
+from nbguard.settings import Settings
 
 if TYPE_CHECKING:
     from nbguard.cli.context import Context
     from nbguard.service.manager import Manager
+    from nbguard.service.memory import Memory
 
 
 class NoManager(NbguardError):
@@ -28,7 +30,7 @@ def _systemd(context: Context) -> Manager:
     import pwd
     import shutil
 
-    from nbguard.service import systemd
+    from nbguard.service import systemd, units
     from nbguard.service.manager import asking, carried_environment
     from nbguard.service.templates import template
 
@@ -37,15 +39,20 @@ def _systemd(context: Context) -> Manager:
     if not systemd.is_here(ask):
         raise NoManager("no systemd user manager answers here", hint=_instead(context))
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return systemd.SystemdUser(
-        ask,
-        folder=os.path.join(home, "systemd", "user"),
-        state=context.places.state,
-        user=user,
-        template=template("systemd", "nbguard.service"),
-        command=daemon_command(context),
-        environment=carried_environment(os.environ, shutil.which("git")),
-    )
+    checks = (context.settings or Settings()).checks
+
+    def texts() -> dict[str, str]:
+        filling = units.Filling(
+            command=daemon_command(context),
+            environment=carried_environment(os.environ, shutil.which("git")),
+            places=(context.places.emergency, last_resort()),
+            light_seconds=checks.light_seconds,
+            full_seconds=checks.full_seconds,
+        )
+        return units.render_all(lambda name: template("systemd", name), filling)
+
+    folder = os.path.join(home, "systemd", "user")
+    return systemd.SystemdUser(ask, folder=folder, memory=_memory(context), user=user, units=texts)
 
 
 def _launchd(context: Context) -> Manager:
@@ -56,15 +63,45 @@ def _launchd(context: Context) -> Manager:
     from nbguard.service.manager import asking, carried_environment
     from nbguard.service.templates import template
 
-    return launchd.LaunchdAgent(
+    checks = (context.settings or Settings()).checks
+    return launchd.LaunchdAgents(
         asking(os.environ),
         folder=os.path.join(os.path.expanduser("~"), "Library", "LaunchAgents"),
+        memory=_memory(context),
         uid=os.getuid(),
-        template=template("launchd", launchd.TEMPLATE),
-        command=daemon_command(context),
+        agents=launchd.agents_of(
+            lambda name: template("launchd", name),
+            daemon_command(context),
+            light_seconds=checks.light_seconds,
+            full_seconds=checks.full_seconds,
+        ),
         environment=carried_environment(os.environ, shutil.which("git")),
         wait=time.sleep,
     )
+
+
+def _memory(context: Context) -> Memory:
+    from nbguard.clock import SystemClock
+    from nbguard.processes import boot_id
+    from nbguard.service.memory import Memory
+
+    return Memory(places=context.places, last_resort=last_resort(), clock=SystemClock(), boot=boot_id())
+
+
+def last_resort() -> str:
+    """Where the alert unit leaves its notes when the emergency place is gone as well."""
+    from nbguard.places import open_to_all
+
+    return os.path.join(open_to_all(), f"nbguard-{os.getuid()}-alerts")
+
+
+def is_older(context: Context) -> bool:
+    """Whether the daemon that runs is another nbguard than this one: a unit that did not change would go on with it."""
+    from nbguard import __version__
+    from nbguard.health.heartbeat import read_heartbeat
+
+    beat = read_heartbeat(context.places.heartbeat)
+    return beat is not None and not beat.stopped and beat.version != __version__
 
 
 def daemon_command(context: Context) -> list[str]:
@@ -74,10 +111,8 @@ def daemon_command(context: Context) -> list[str]:
 
 
 def _instead(context: Context) -> str:
-    import shlex
+    from nbguard.service.crontab import crontab
 
-    command = shlex.join([*daemon_command(context), "run"])
-    home = f"NBGUARD_HOME={shlex.quote(os.path.abspath(context.home))} " if context.home else ""
-    return (
-        f"run it yourself (in tmux, under another supervisor), or put this into `crontab -e`: @reboot {home}{command}"
-    )
+    home = os.path.abspath(context.home) if context.home else None
+    lines = crontab(daemon_command(context), home=home, checks=(context.settings or Settings()).checks)
+    return "\n".join(["run it yourself (in tmux, under another supervisor), or put this into `crontab -e`:", *lines])

@@ -32,10 +32,12 @@ class RecordedStop:
     boottime_ns: int
 
 
-def excuses(stop: RecordedStop | None, *, boot: str, boottime_ns: int) -> bool:
-    """Whether a daemon that is down now is down by that stop. An upgrade that outlasts its time, or the machine's run,
-    excuses nothing."""
-    if stop is None:
+def excuses(stop: RecordedStop | None, *, began: datetime | None, boot: str, boottime_ns: int) -> bool:
+    """Whether a daemon that is down now, and last began at ``began`` (UTC), is down by that stop.
+
+    One that began after the stop went by itself; an upgrade that outlasts its time, or the machine's run, is over.
+    """
+    if stop is None or (began is not None and began > stop.at):
         return False
     if stop.why is Why.UNINSTALLED:
         return True

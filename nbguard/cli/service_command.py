@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from nbguard.cli.asking import dry_run_option, json_option
 from nbguard.cli.context import Context
 from nbguard.cli.output import print_json, print_line, say
 from nbguard.errors import NbguardError, PartlyDone
+
+if TYPE_CHECKING:
+    from nbguard.service.manager import ServiceReport
 
 
 @click.group()
@@ -22,12 +26,12 @@ def command() -> None:
 @dry_run_option
 @click.pass_obj
 def install(context: Context, *, dry_run: bool) -> None:
-    """Install the service, start it, and ask the manager whether it runs. Run it again after an upgrade.
+    """Install daemon and checks, start them, and ask the manager whether they run. Run it again after an upgrade.
 
     Exit codes: 0 it runs, 1 there is no service manager (said what to do instead), 3 some of it is done, 78 bad
     configuration, or git too old.
     """
-    from nbguard.app_service import manager_of
+    from nbguard.app_service import is_older, manager_of
     from nbguard.git import check_git
 
     check_git()
@@ -39,18 +43,19 @@ def install(context: Context, *, dry_run: bool) -> None:
         say(f"would install and start {manager.report().unit_path}")
         return
     _refuse_second_daemon(context, manager.report().pid)
-    missing = manager.install()
+    missing = manager.install(restart=is_older(context))
     if missing:
         raise PartlyDone("; ".join(missing), hint="mend it, then run `nbguard service install` again")
     report = manager.report()
     say(f"the service runs: {report.unit_path}, process {report.pid}")
+    say(f"and is checked on: {', '.join(f'nbguard {check.name}' for check in report.checkers)}")
 
 
 @command.command()
 @dry_run_option
 @click.pass_obj
 def uninstall(context: Context, *, dry_run: bool) -> None:
-    """Stop the service and leave nothing of it; the archive is not touched.
+    """Stop daemon and checks and leave nothing of them; the archive is not touched.
 
     Exit codes: 0 done, 1 there is no service manager, 3 something is left (said what).
     """
@@ -64,6 +69,7 @@ def uninstall(context: Context, *, dry_run: bool) -> None:
     if missing:
         raise PartlyDone("; ".join(missing), hint="mend it, then run `nbguard service uninstall` again")
     say(f"the service is gone; every version is still in {context.places.archive}")
+    say("if you added the line of `nbguard service prompt` to a start-up file of your shell, take it out")
 
 
 @command.command()
@@ -72,26 +78,18 @@ def uninstall(context: Context, *, dry_run: bool) -> None:
 def status(context: Context, *, as_json: bool) -> None:
     """What the manager says of the service; `nbguard status` says whether notebooks are protected.
 
-    Exit codes: 0 active and enabled, 1 not, or there is no service manager.
+    Exit codes: 0 daemon and checks are active and enabled, 1 not, or there is no service manager.
     """
     from dataclasses import asdict
 
     from nbguard.app_service import manager_of
 
     report = manager_of(context).report()
-    well = report.active and report.enabled and report.command_exists and report.lingers is not False
     if as_json:
         print_json(asdict(report))
     else:
-        print_line(f"service:   {'installed' if report.installed else 'not installed'} ({report.manager})")
-        print_line(f"state:     {report.state}{f', process {report.pid}' if report.pid else ''}")
-        print_line(f"at boot:   {'yes' if report.enabled and report.lingers is not False else 'no'}")
-        print_line(f"restarts:  {report.restarts}")
-        if not report.command_exists:
-            print_line("the program that it starts is gone: run `nbguard service install` from where nbguard is now")
-        elif report.installed and report.lingers is False:
-            print_line("lingering is off: it ends when you log out (`nbguard service install` turns it on)")
-    if not well:
+        _print_report(report)
+    if not report.is_well():
         sys.stdout.flush()
         raise click.exceptions.Exit(1)
 
@@ -111,6 +109,25 @@ def logs(context: Context, lines: int, *, follow: bool) -> None:
     chosen = list(asked) if asked is not None else ["tail", "-n", str(lines), context.places.log_file]
     sys.stdout.flush()
     os.execvp(chosen[0], chosen)
+
+
+def _print_report(report: ServiceReport) -> None:
+    print_line(f"service:   {'installed' if report.installed else 'not installed'} ({report.manager})")
+    print_line(f"state:     {report.state}{f', process {report.pid}' if report.pid else ''}")
+    print_line(f"at boot:   {'yes' if report.enabled and report.lingers is not False else 'no'}")
+    print_line(f"restarts:  {report.restarts}")
+    for check in report.checkers:
+        ran = "" if check.last_seconds is None else f", ran {check.last_seconds:.0f} s ago"
+        failed = "" if check.result == "success" else f", failed: {check.result}"
+        print_line(f"{f'{check.name}:':<15}{'active' if check.active and check.enabled else 'not active'}{ran}{failed}")
+    if not report.installed:
+        return
+    if not report.command_exists or not all(check.command_exists for check in report.checkers):
+        print_line("the program that it starts is gone: run `nbguard service install` from where nbguard is now")
+    elif not report.up_to_date:
+        print_line("it was installed with other settings, or by another nbguard: run `nbguard service install`")
+    if report.lingers is False:
+        print_line("lingering is off: it ends when you log out (`nbguard service install` turns it on)")
 
 
 def _refuse_second_daemon(context: Context, service_pid: int | None) -> None:

@@ -66,11 +66,11 @@ def command(
     not_done = _keep_first_versions(Context(home=context.home, config=context.config))
     not_done += _not_yet(mirror, notify)
     if not no_service:
-        not_done += _install_service(Context(home=context.home, config=context.config))
+        not_done += _install_service(Context(home=context.home, config=context.config), is_wider=bool(new))
     if not_done:
         hint = "the rest is done: notebooks are kept while `nbguard run` runs"
         raise PartlyDone("not done: " + "; ".join(not_done), hint=hint)
-    say(_what_next(context, new))
+    say(_what_next(context, new if no_service else []))
 
 
 def _with_recorder(data: bytes, path: str, *, ask: bool) -> bytes:
@@ -147,18 +147,20 @@ def _keep_first_versions(context: Context) -> list[str]:
     return [f"{many} could not be kept"] if report.failed else []
 
 
-def _install_service(context: Context) -> list[str]:
-    """Install and start the background service; returns what could not be done."""
-    from nbguard.app_service import NoManager, manager_of
+def _install_service(context: Context, *, is_wider: bool) -> list[str]:
+    """Install and start the background service, anew when there are folders that it does not watch yet; returns what
+    could not be done."""
+    from nbguard.app_service import NoManager, is_older, manager_of
     from nbguard.health.gather import is_locked
 
     try:
         manager = manager_of(context)
     except NoManager as error:
-        return [f"the background service: {error.message} ({error.hint}; --no-service asks for none)"]
+        say(error.hint)
+        return [f"the background service: {error.message} (said above what to do instead; --no-service asks for none)"]
     if manager.report().pid is None and is_locked(context.places.daemon_lock):
         return ["the background service: a daemon runs in the foreground; end it, then `nbguard service install`"]
-    missing = manager.install()
+    missing = manager.install(restart=is_wider or is_older(context))
     if not missing:
         say(f"the service runs: {manager.report().unit_path}")
     return missing

@@ -40,8 +40,22 @@ Ask = Callable[[Sequence[str]], Answer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckerReport:
+    """One of the two checks as the manager has it. ``last_seconds`` ago it ran last (None: never since the manager
+    started, or unknown); ``result`` is what the manager says of that run, ``success`` when it could give its answer."""
+
+    name: str
+    enabled: bool
+    active: bool
+    result: str
+    last_seconds: float | None
+    command_exists: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceReport:
-    """The service as its manager has it. ``lingers`` is None where nothing like it exists."""
+    """The service as its manager has it. ``lingers`` is None where nothing like it exists; ``wanted`` says that it was
+    installed and never uninstalled, so that a part that is missing or does not run is a finding."""
 
     manager: str
     installed: bool
@@ -53,19 +67,31 @@ class ServiceReport:
     unit_path: str
     command_exists: bool
     lingers: bool | None
+    wanted: bool = False
+    up_to_date: bool = True
+    checkers: tuple[CheckerReport, ...] = ()
+
+    def is_well(self) -> bool:
+        """Whether every part is enabled, there, and runs when it should, also after a logout."""
+        parts = all(one.enabled and one.active and one.command_exists for one in self.checkers)
+        return self.active and self.enabled and self.command_exists and self.lingers is not False and parts
 
 
 class Manager(Protocol):
     """systemd's user manager, or launchd."""
 
-    def install(self) -> list[str]:
-        """Put the service there, start it, and ask whether it runs; returns what could not be done.
+    def install(self, *, restart: bool = False) -> list[str]:
+        """Put daemon, checks and alert there, start them, and ask whether they run; returns what could not be done.
 
-        Idempotent: an older unit is replaced, and the daemon restarted only if something changed.
+        Idempotent: an older unit is replaced, and restarted only if it changed; ``restart`` starts the daemon anew in
+        any case (another version of nbguard runs). Raises StorageTrouble when something of ours cannot be written.
         """
 
     def uninstall(self) -> list[str]:
         """Stop it and leave nothing of it behind; returns what could not be done. The archive is not touched."""
+
+    def restart(self) -> list[str]:
+        """Kill the daemon if it hangs, and start it again; returns what could not be done."""
 
     def report(self) -> ServiceReport:
         """What the manager says now."""

@@ -25,8 +25,10 @@ class FakeLaunchctl:
 
     def __call__(self, command: Sequence[str]) -> Answer:
         self.calls.append(list(command))
-        name, verb, target = command[0], command[1], command[2]
+        name, verb, *words = command
+        target = words[1] if words[0] == "-k" else words[0]
         assert name == "launchctl"
+        assert (words[0] == "-k") == (verb == "kickstart"), "without -k a job that hangs is left as it is"
         self._tick()
         if target.startswith("gui/") and not self.has_gui:
             return Answer(125, "", f"{verb}: 125: Domain does not support specified action")

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from nbguard.clock import SystemClock
 from nbguard.errors import Refused
-from nbguard.service.launchd import LABEL, TEMPLATE, LaunchdAgent, agent
+from nbguard.places import find_places
+from nbguard.service.launchd import CHECK_LABEL, LABEL, LIGHT_LABEL, LaunchdAgents, agents_of
+from nbguard.service.memory import Memory
 from nbguard.service.templates import template
+from nbguard.stops import Why, read_stop
 from tests.service.fake_launchctl import FakeLaunchctl
 
 KEYS: dict[str, type] = {
@@ -18,6 +22,7 @@ KEYS: dict[str, type] = {
     "ProgramArguments": list,
     "EnvironmentVariables": dict,
     "RunAtLoad": bool,
+    "StartInterval": int,
     "KeepAlive": bool,
     "ThrottleInterval": int,
     "ExitTimeOut": int,
@@ -30,23 +35,31 @@ COMMAND = [sys.executable, "-P", "-m", "nbguard"]
 
 
 class Desk:
-    """An agent in a folder, and the launchctl that it asks."""
+    """Agents in a folder, and the launchctl that they ask."""
 
     def __init__(self, folder: Path, launchctl: FakeLaunchctl) -> None:
         self.launchctl = launchctl
-        self.path = folder / "LaunchAgents" / TEMPLATE
+        self.folder = folder / "LaunchAgents"
+        self.places = find_places(home=str(folder / "nbguard"))
         self.waited: list[float] = []
 
-    def agent(self, *more: str) -> LaunchdAgent:
-        return LaunchdAgent(
+    def agents(self, *more: str, environment: str = "/Users/ada & bob/<kept>") -> LaunchdAgents:
+        return LaunchdAgents(
             self.launchctl,
-            folder=str(self.path.parent),
+            folder=str(self.folder),
+            memory=Memory(
+                places=self.places, last_resort=str(self.folder.parent / "last"), clock=SystemClock(), boot="b"
+            ),
             uid=501,
-            template=template("launchd", TEMPLATE),
-            command=[*COMMAND, *more],
-            environment={"NBGUARD_HOME": "/Users/ada & bob/<kept>"},
+            agents=agents_of(
+                lambda name: template("launchd", name), [*COMMAND, *more], light_seconds=120, full_seconds=900
+            ),
+            environment={"NBGUARD_HOME": environment},
             wait=self.waited.append,
         )
+
+    def path(self, label: str) -> Path:
+        return self.folder / f"{label}.plist"
 
     def verbs(self) -> list[str]:
         return [call[1] for call in self.launchctl.calls if call[1] != "print"]
@@ -57,62 +70,117 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path, FakeLaunchctl())
 
 
-def test_the_property_list_holds_known_keys_of_the_right_types_and_absolute_words(desk: Desk) -> None:
-    desk.agent().install()
-    found = plistlib.loads(desk.path.read_bytes())
+@pytest.mark.parametrize(
+    ("label", "words", "every"),
+    [
+        (LABEL, ["run"], None),
+        (CHECK_LABEL, ["check"], 900),
+        (LIGHT_LABEL, ["check", "--light"], 120),
+    ],
+)
+def test_the_property_lists_hold_known_keys_of_the_right_types_and_absolute_words(
+    desk: Desk, label: str, words: list[str], every: int | None
+) -> None:
+    desk.agents().install()
+    path = desk.path(label)
+    found = plistlib.loads(path.read_bytes())
     for key, value in found.items():
         assert type(value) is KEYS[key], f"{key} is {value!r}"  # type(): for launchd true is no number
-    assert found["Label"] == LABEL == desk.path.name.removesuffix(".plist")
-    assert found["ProgramArguments"] == [*COMMAND, "run"]
+    assert found["Label"] == label
+    assert found["ProgramArguments"] == [*COMMAND, *words]
+    assert found.get("StartInterval") == every
+    assert found.get("KeepAlive", False) is (every is None)
     assert found["EnvironmentVariables"] == {"NBGUARD_HOME": "/Users/ada & bob/<kept>"}
     assert not any("~" in word or "$" in word for word in found["ProgramArguments"]), "launchd expands nothing"
-    assert desk.path.stat().st_mode & 0o022 == 0
+    assert path.stat().st_mode & 0o022 == 0
 
 
-def test_a_word_that_no_property_list_can_hold_is_refused() -> None:
+def test_a_word_that_no_property_list_can_hold_is_refused(desk: Desk) -> None:
     with pytest.raises(Refused):
-        agent(template("launchd", TEMPLATE), command=["/a\x01b"], environment={})
+        desk.agents("/a\x01b").install()
 
 
 def test_installed_twice_nothing_happens_the_second_time(desk: Desk) -> None:
-    assert desk.agent().install() == []
-    assert desk.agent().report().active
+    assert desk.agents().install() == []
+    report = desk.agents().report()
+    assert report.is_well()
+    assert report.wanted
+    assert report.up_to_date
     desk.launchctl.calls.clear()
-    assert desk.agent().install() == []
+    assert desk.agents().install() == []
     assert desk.verbs() == []
 
 
-def test_a_changed_agent_is_loaded_again_only_after_the_old_one_has_left(desk: Desk) -> None:
-    desk.agent().install()
-    assert desk.agent("--config", "/c.toml").install() == []
-    assert desk.verbs() == ["bootstrap", "enable", "bootout", "bootstrap", "enable"]
+def test_changed_agents_are_loaded_again_only_after_the_old_ones_have_left(desk: Desk) -> None:
+    desk.agents().install()
+    changed = desk.agents("--config", "/c.toml")
+    assert not changed.report().up_to_date
+    assert changed.install() == []
+    assert desk.verbs() == ["bootstrap", "enable"] * 3 + ["bootout", "bootstrap", "enable"] * 3
     assert desk.waited, "bootout ends before the job has left: a bootstrap then fails with 5"
-    assert desk.agent().report().active
+    assert changed.report().is_well()
+    assert read_stop(desk.places.stop) is None, "the stop was recorded while it lasted"
+
+
+def test_another_version_of_nbguard_starts_the_daemon_anew_and_not_the_checks(desk: Desk) -> None:
+    desk.agents().install()
+    desk.launchctl.calls.clear()
+    assert desk.agents().install(restart=True) == []
+    assert desk.verbs() == ["bootout", "bootstrap", "enable"]
+
+
+def test_a_daemon_that_hangs_is_killed_and_started_again(desk: Desk) -> None:
+    desk.agents().install()
+    desk.launchctl.calls.clear()
+    assert desk.agents().restart() == []
+    assert desk.launchctl.calls[-1] == ["launchctl", "kickstart", "-k", f"gui/501/{LABEL}"]
+    desk.agents().uninstall()
+    (missing,) = desk.agents().restart()
+    assert "not loaded" in missing
 
 
 def test_over_ssh_the_user_domain_stands_in(tmp_path: Path) -> None:
     desk = Desk(tmp_path, FakeLaunchctl(has_gui=False))
-    assert desk.agent().install() == []
-    assert list(desk.launchctl.jobs) == [f"user/501/{LABEL}"]
-    assert desk.agent().uninstall() == []
+    assert desk.agents().install() == []
+    assert list(desk.launchctl.jobs) == [f"user/501/{label}" for label in (LABEL, CHECK_LABEL, LIGHT_LABEL)]
+    assert desk.agents().restart() == []
+    assert desk.agents().uninstall() == []
     assert not desk.launchctl.jobs
 
 
-def test_uninstalled_it_is_gone_and_a_second_time_there_is_nothing_to_do(desk: Desk) -> None:
-    desk.agent().install()
-    assert desk.agent().uninstall() == []
-    assert not desk.path.exists()
+def test_uninstalled_they_are_gone_and_a_second_time_there_is_nothing_to_do(desk: Desk) -> None:
+    desk.agents().install()
+    assert desk.agents().uninstall() == []
+    assert list(desk.folder.iterdir()) == []
     assert not desk.launchctl.jobs
-    assert not desk.agent().report().enabled
-    assert desk.agent().uninstall() == []
+    report = desk.agents().report()
+    assert not report.enabled
+    assert not report.wanted
+    stop = read_stop(desk.places.stop)
+    assert stop is not None
+    assert stop.why is Why.UNINSTALLED
+    assert desk.agents().uninstall() == []
+
+
+def test_a_program_that_is_gone_is_seen_in_what_is_installed_not_in_what_asks(desk: Desk, tmp_path: Path) -> None:
+    desk.agents().install()
+    for label in (LABEL, CHECK_LABEL):
+        path = desk.path(label)
+        path.write_bytes(path.read_bytes().replace(sys.executable.encode(), b"/gone/bin/python"))
+    report = desk.agents().report()
+    assert not report.command_exists
+    assert [check.command_exists for check in report.checkers] == [False, True]
+    desk.path(LABEL).write_bytes(b"<plist>")
+    assert not desk.agents().report().command_exists
 
 
 def test_what_does_not_work_is_named(tmp_path: Path) -> None:
     stuck = Desk(tmp_path / "a", FakeLaunchctl(dying=10_000))
-    stuck.agent().install()
-    (missing,) = stuck.agent().uninstall()
-    assert "does not end" in missing
-    assert sum(stuck.waited) < 100
+    stuck.agents().install()
+    missing = stuck.agents().uninstall()
+    assert len(missing) == 3
+    assert all("does not end" in each for each in missing)
+    assert sum(stuck.waited) < 300
     idle = Desk(tmp_path / "b", FakeLaunchctl(starts=False))
-    (missing,) = idle.agent().install()
-    assert "spawn scheduled, not running" in missing
+    (missed,) = idle.agents().install()
+    assert "spawn scheduled, not running" in missed

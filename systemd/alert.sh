@@ -1,0 +1,45 @@
+# nbguard-alert UNIT PLACE LAST-RESORT: UNIT failed, says its manager. It leaves a note in the first of both folders that is
+# ours, and tells by what there is: at once, then every six hours for a unit, and never twice in ten minutes.
+unit=$1 place=$2 resort=$3
+umask 077
+PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+export PATH
+
+shown() { systemctl --user show "$unit" --property="$1" --value 2>/dev/null; }
+ours() { [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ]; }
+recent() { [ -n "$(find "$1" -mmin "-$2" 2>/dev/null)" ]; }
+
+# Newer managers call at every failure; one that starts the daemon again by itself needs no help yet.
+if [ "$unit" = nbguard.service ]; then
+  case $(shown SubState) in *auto-restart*|start*|running) exit 0 ;; esac
+fi
+
+result=${MONITOR_SERVICE_RESULT:-$(shown Result)} status=${MONITOR_EXIT_STATUS:-$(shown ExecMainStatus)}
+case $result/$status in
+  */203) why="the program that it starts is gone" ;;
+  */78) why="the configuration cannot be used" ;;
+  timeout/*) why="it did not end in time" ;;
+  *) why="$result, status $status" ;;
+esac
+
+folder=
+for one in "$place" "$resort"; do
+  ours "$one" || mkdir "$one" 2>/dev/null
+  if ours "$one"; then folder=$one; break; fi
+done
+line="$why ($(date '+%Y-%m-%d %H:%M'))"
+if [ -n "$folder" ]; then
+  printf '%s\n' "$line" >"$folder/.new-$unit" && mv -f "$folder/.new-$unit" "$folder/ALERT-$unit"
+  if recent "$folder/.told-$unit" 360 || recent "$folder/.told" 10; then exit 0; fi
+  : >"$folder/.told-$unit"
+  : >"$folder/.told"
+fi
+
+text="nbguard on $(uname -n): $unit failed: $why. Notebooks may not be protected. Run: nbguard status (or install nbguard again)"
+printf '<1>%s\n' "$text"
+command -v notify-send >/dev/null && timeout 5 notify-send --urgency=critical nbguard "$text" 2>/dev/null
+# What nbguard prepared while it could: the channels that need no nbguard.
+if [ -n "$folder" ] && [ -f "$folder/alert-channels.sh" ] && [ -O "$folder/alert-channels.sh" ]; then
+  timeout 60 /bin/sh "$folder/alert-channels.sh" "$text" </dev/null
+fi
+exit 0
