@@ -133,6 +133,19 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """That runs of a kernel were recorded: of one session and one notebook, where that was known; when the first and
+    the last of them began."""
+
+    kernel: str
+    generation: str | None
+    session: int | None
+    path: str | None
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOutputs:
     """The outputs of one run: ``outputs`` is the JSON text of a list of outputs as nbformat 4 has them."""
 
@@ -143,6 +156,10 @@ class RunOutputs:
 
 Record = Generation | HistorySession | ExecutedCell | Link | Run
 """What the record log holds."""
+
+
+SessionKey = tuple[str, int]
+"""A session: its generation and its number in it."""
 
 
 def session_id(generation: str, session: int) -> str:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from nbguard.archive.catalog_file import CatalogFile
-from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Run
+from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Recorded, Run
 from nbguard.records import FORMAT, decode, encode
 
-SCHEMA_VERSION = 100 + FORMAT  # a new format must be read anew by whoever can
+SCHEMA_VERSION = 200 + FORMAT  # a new format must be read anew by whoever can
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -34,9 +34,9 @@ CREATE TABLE cells (
 CREATE TABLE links (what BLOB PRIMARY KEY, seen INTEGER NOT NULL, record BLOB NOT NULL);
 CREATE TABLE runs (
   id TEXT PRIMARY KEY, ended INTEGER NOT NULL, bytes INTEGER NOT NULL, started INTEGER NOT NULL, kernel BLOB NOT NULL,
-  path BLOB, record BLOB NOT NULL
+  path BLOB, generation TEXT, session INTEGER, record BLOB NOT NULL
 );
-CREATE INDEX runs_kernel ON runs (kernel, started);
+CREATE INDEX runs_kernel ON runs (kernel, generation, session, path, started);
 CREATE INDEX runs_path ON runs (path, started);
 """
 
@@ -50,8 +50,9 @@ _INSERT = {
     " WHERE (?5, ?6) < (seen, record)",
     Link: "INSERT INTO links VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET seen = ?2, record = ?3"
     " WHERE (?2, ?3) > (seen, record)",
-    Run: "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET ended = ?2, bytes = ?3,"
-    " started = ?4, kernel = ?5, path = ?6, record = ?7 WHERE (?2, ?3, ?7) > (ended, bytes, record)",
+    Run: "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET ended = ?2,"
+    " bytes = ?3, started = ?4, kernel = ?5, path = ?6, generation = ?7, session = ?8, record = ?9"
+    " WHERE (?2, ?3, ?9) > (ended, bytes, record)",
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -126,7 +127,7 @@ class ExecutedIndex(CatalogFile):
             (seen,) = self._row(
                 "SELECT min(seen) FROM cells WHERE generation = ? AND session = ?", (generation, session)
             ) or (0,)
-            seen_at = _EPOCH + seen * _MICROSECOND
+            seen_at = _moment(seen)
             found.append(
                 HistorySession(generation=generation, session=session, started_at=None, ended_at=None, seen_at=seen_at)
             )
@@ -155,6 +156,34 @@ class ExecutedIndex(CatalogFile):
         condition = f" WHERE {' AND '.join(where)}" if where else ""
         return list(_only(Run, self._records(f"SELECT record FROM runs{condition} ORDER BY started, id", values)))
 
+    def seen(self, generation: str, session: int) -> tuple[datetime, datetime] | None:
+        """When the first line and the last line of a session were seen first; found without reading the others."""
+        whose, values = "FROM cells WHERE generation = ?1 AND session = ?2", (generation, session)
+        ends = [
+            self._row(f"SELECT {end}(seen) {whose} AND line = (SELECT {end}(line) {whose})", values)
+            for end in ("min", "max")
+        ]
+        times = [_moment(row[0]) for row in ends if row is not None and row[0] is not None]
+        return (times[0], times[1]) if len(times) == len(ends) else None
+
+    def recorded(self) -> list[Recorded]:
+        """Which kernels' runs were recorded, and of which sessions."""
+        rows = self._rows(
+            "SELECT kernel, generation, session, path, min(started), max(started) FROM runs"
+            " GROUP BY kernel, generation, session, path"
+        )
+        return [
+            Recorded(
+                kernel=os.fsdecode(kernel),
+                generation=generation,
+                session=session,
+                path=None if path is None else os.fsdecode(path),
+                first_at=_moment(first),
+                last_at=_moment(last),
+            )
+            for kernel, generation, session, path, first, last in rows
+        ]
+
     def _records(self, statement: str, values: Iterable[object] = ()) -> Iterator[Record]:
         return (decode(record) for (record,) in self._rows(statement, values))
 
@@ -179,6 +208,8 @@ def _row_of(record: Record) -> _Row:
                 _microseconds(record.started_at),
                 _bytes_of(record.kernel),
                 None if record.path is None else _bytes_of(record.path),
+                record.generation,
+                record.session,
                 line,
             )
 
@@ -218,6 +249,10 @@ def _bytes_of(text: str) -> bytes:
         return os.fsencode(text)
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def _microseconds(moment: datetime) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import IO, TypeVar
 
 from nbguard.archive.catalog_file import CatalogBroken
@@ -11,7 +12,7 @@ from nbguard.archive.executed_index import ExecutedIndex
 from nbguard.archive.record_log import SUFFIX, RecordSegments, Segment
 from nbguard.archive.repository import RECORDS, RECORDS_VERIFIED, Archive
 from nbguard.errors import ArchiveTrouble, StorageTrouble
-from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Run
+from nbguard.executed import ExecutedCell, Generation, HistorySession, Link, Record, Recorded, Run
 from nbguard.ports import Progress
 from nbguard.records import decode_lines
 
@@ -67,6 +68,14 @@ class ExecutedArchive:
     def runs(self, *, kernel: str | None = None, path: str | None = None) -> list[Run]:
         """Recorded runs, oldest first: all, or those of one kernel, or of one notebook's path."""
         return self._ask(lambda index: index.runs(kernel=kernel, path=path))
+
+    def seen(self, generation: str, session: int) -> tuple[datetime, datetime] | None:
+        """When the first line and the last line of a session were seen; None for a session without cells."""
+        return self._ask(lambda index: index.seen(generation, session))
+
+    def recorded(self) -> list[Recorded]:
+        """Which kernels' runs were recorded, of which sessions, and when."""
+        return self._ask(lambda index: index.recorded())
 
     def unreadable(self) -> int:
         """How many lines are no records (damaged, or of a newer nbguard), and how many files no disk gives back."""

@@ -11,17 +11,19 @@ import click
 from nbguard.cli.asking import dry_run_option, find, json_option, library_of, moment, working_folder
 from nbguard.cli.completion import complete_notebook
 from nbguard.cli.context import Context
-from nbguard.cli.output import clean, one_line, path_fields, print_bytes, print_json, say
+from nbguard.cli.output import clean, one_line, path_fields, print_bytes, print_json_array, say
 from nbguard.cli.zone import LOCAL
 from nbguard.errors import Ambiguous, NothingMatched, Refused, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from nbguard.archive.executed_library import ExecutedArchive
     from nbguard.history.answering import Belongs
     from nbguard.history.timeline import Attribution, Executed
+
+_MANY_CELLS = 100
 
 
 @click.group(invoke_without_command=True)
@@ -65,11 +67,17 @@ def command(
     rows = answer(library, question, app_history.guessing(context))
     _say_unreadable(library)
     if as_json:
-        print_json([_fields(row) for row in rows])
-    elif rows:
-        sys.stdout.writelines(f"{line}\n" for line in _lines(rows))
-    else:
+        print_json_array(_fields(row) for row in rows)
+        return
+    count = 0
+    for count, text in enumerate(_texts(rows), 1):
+        sys.stdout.write(text)
+        if count == 1:
+            sys.stdout.flush()  # whoever reads this need not wait for the rest
+    if not count:
         click.echo("no executed cells", err=True)
+    elif count > _MANY_CELLS and question == Question():
+        click.echo(f"{count} cells; --notebook, --session, --since and --until show fewer", err=True)
 
 
 @command.command()
@@ -92,10 +100,10 @@ def export(context: Context, session: str, output: str | None, dry_run: bool) ->
     if suffix not in (".py", ".ipynb"):
         raise UsageError(f"{output} is neither .py nor .ipynb", hint="name the file by what it shall be")
     app.archive_of(context).require()
-    rows = answer(_executed(context), Question(session=session))
+    found = answer(_executed(context), Question(session=session))
+    rows = sorted(found, key=lambda row: (row.line is None, row.line or 0, row.at))
     if not rows:
         raise NothingMatched(f"nothing was executed in session {session}", hint="see `nbguard history`")
-    rows.sort(key=lambda row: (row.line is None, row.line or 0, row.at))
     cells = [ExportedCell(row.source, row.line, row.at) for row in rows]
     if suffix == ".ipynb":
         data = as_notebook(cells, rows[0].session)
@@ -208,16 +216,17 @@ def _fields(row: Executed) -> dict[str, object]:
     }
 
 
-def _lines(rows: list[Executed]) -> Iterator[str]:
-    """Cells below a line for their session and notebook, for people."""
+def _texts(rows: Iterable[Executed]) -> Iterator[str]:
+    """Each cell as lines for people; a line for its session and notebook before the first of them."""
     from nbguard.history.timeline import TimeIs
     from nbguard.recover.wording import local
 
     before: tuple[object, ...] | None = None
     for row in rows:
+        lines = []
         here = (row.session, _named(row.notebook))
         if here != before:
-            yield ("" if before is None else "\n") + "  ".join(map(one_line, here))
+            lines.append(("" if before is None else "\n") + "  ".join(map(one_line, here)))
             before = here
         notes = [("by " if row.time_is is TimeIs.LATEST else "") + local(row.at, LOCAL)]
         if row.run is not None:
@@ -225,8 +234,9 @@ def _lines(rows: list[Executed]) -> Iterator[str]:
             notes += (
                 [f"{row.run.outputs} recorded output{'' if row.run.outputs == 1 else 's'}"] if row.run.outputs else []
             )
-        yield f"  [{' ' if row.line is None else row.line}]  " + ", ".join(map(one_line, notes))
-        yield from ("      " + clean(line) for line in row.source.split("\n"))
+        lines.append(f"  [{' ' if row.line is None else row.line}]  " + ", ".join(map(one_line, notes)))
+        lines += ["      " + clean(line) for line in row.source.split("\n")]
+        yield "\n".join(lines) + "\n"
 
 
 def _named(notebook: Attribution) -> str:

@@ -20,6 +20,20 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True) + "\n")
 
 
+def print_json_array(items: Iterable[object]) -> None:
+    """One JSON array on stdout, as print_json writes it, each item as it comes; whole also when the items break off."""
+    before = "["
+    try:
+        for item in items:
+            text = json.dumps([item], indent=2, ensure_ascii=True)
+            sys.stdout.write(before + text[1:-2])
+            if before == "[":
+                sys.stdout.flush()  # whoever reads this need not wait for the rest
+            before = ","
+    finally:
+        sys.stdout.write("[]\n" if before == "[" else "\n]\n")
+
+
 def say(text: str) -> None:
     """A line of talk on stderr."""
     sys.stderr.write(clean(text) + "\n")

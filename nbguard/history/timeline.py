@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from nbguard.executed import Confidence, ExecutedCell, Frontend, HistorySession, Link, Run, session_id
+from nbguard.executed import Confidence, ExecutedCell, Frontend, HistorySession, Link, Run, SessionKey, session_id
+from nbguard.history.pairing import paired
 
 
 class TimeIs(StrEnum):
@@ -63,8 +64,6 @@ class Executed:
         return "recorder" if self.cell is None else str(self.cell.origin)
 
 
-SessionKey = tuple[str, int]
-
 _SAME_RUN_SECONDS = 2.0
 
 
@@ -82,7 +81,11 @@ def put_together(
         for cell in those:
             row_of.setdefault((key, cell.line, _said(cell.source)), len(found))
             found.append(_of_cell(cell, about.get(key)))
+    runs = list(runs)
     sessions_of = _sessions_of_kernels(links)
+    ours = paired(cells, runs, [*sessions_of, *(key for keys in sessions_of.values() for key in keys)])
+    sessions_of = {**sessions_of, **ours}
+    kernel_of = {key: kernel for kernel, keys in ours.items() for key in keys}
     for run in runs:
         rows = [row_of[key] for key in _keys(run, sessions_of) if key in row_of]
         # A kernel that was restarted runs its first cell once more: the row that was seen nearest is this run's.
@@ -92,8 +95,16 @@ def put_together(
         elif _is_fuller(run, found[at].run):
             found[at] = replace(found[at], run=run, kernel=run.kernel, at=run.started_at, time_is=TimeIs.RAN)
     attribute = Attributing(links)
-    named = [replace(one, notebook=attribute(one)) for one in _in_order_of_lines(found)]
-    return sorted(named, key=lambda one: (one.at, one.session, -1 if one.line is None else one.line, one.source))
+    named = [
+        replace(one, notebook=attribute(one, kernel_of.get((one.generation or "", one.number or 0))))
+        for one in _in_order_of_lines(found)
+    ]
+    return sorted(named, key=row_order)
+
+
+def row_order(one: Executed) -> tuple[object, ...]:
+    """What rows are sorted by: time, then session and line."""
+    return one.at, one.session, -1 if one.line is None else one.line, one.source
 
 
 class Attributing:
@@ -108,12 +119,13 @@ class Attributing:
             if link.kernel is not None:
                 self._of_kernel.setdefault(link.kernel, []).append(link)
 
-    def __call__(self, one: Executed) -> Attribution:
+    def __call__(self, one: Executed, kernel: str | None = None) -> Attribution:
+        """``kernel`` wrote its session, as far as was found out without a link."""
         links: list[Link] = []
         if one.generation is not None and one.number is not None:
             links = self._of_session.get((one.generation, one.number), [])
-        if not links and one.kernel is not None:
-            links = self._of_kernel.get(one.kernel, [])
+        if not links and (one.kernel or kernel) is not None:
+            links = self._of_kernel.get(one.kernel or kernel or "", [])
         chosen = choose(links, one.at)
         if chosen.path is None and not chosen.candidates and one.run is not None and one.run.path is not None:
             return replace(chosen, path=one.run.path, confidence=Confidence.EXACT, evidence=("recorder",))

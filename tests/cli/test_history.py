@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from nbguard import app_history
 from nbguard.cli.context import Context
+from nbguard.cli.output import print_json_array
 from nbguard.executed import Confidence, ExecutedCell, Frontend, HistorySession, Link, Record, Run
 from tests.helpers import REPOSITORY, nbguard, notebook_bytes
 
@@ -227,3 +230,38 @@ def test_on_a_terminal_nothing_of_what_was_typed_is_obeyed(work: Path) -> None:
         child.wait(30)
     os.close(ours)
     assert b"\x1b" not in seen and b"\\x1b[31mred" in seen
+
+
+def test_of_very_much_the_first_cells_come_at_once_and_whoever_has_seen_enough_may_leave(work: Path) -> None:
+    for session in range(60):
+        minutes = 10 * session - 50_000
+        cells = [cell(line, f"print({line})", session=100 + session, minutes=minutes) for line in range(1, 101)]
+        app_history.record_log_of(Context.from_environment(None)).append(cells)
+    for options in ([], ["--json"]):
+        with subprocess.Popen(
+            [sys.executable, "-m", "nbguard", "history", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        ) as child:
+            assert child.stdout is not None and child.stderr is not None
+            first = [child.stdout.readline() for _ in range(3)]
+            child.stdout.close()
+            assert (child.stderr.read(), child.wait(30)) == (b"", 141), first
+    told = nbguard("history")
+    assert told.out.count("print(100)") == 60
+    assert told.talk == "6006 cells; --notebook, --session, --since and --until show fewer\n"
+    answer = nbguard("history", "--json")
+    assert answer.talk == "" and len(answer.json) == 6006
+    assert answer.out == json.dumps(answer.json, indent=2) + "\n"
+    assert nbguard("history", "--json", "--until", "2020-01-01").out == "[]\n"
+
+
+def test_an_array_that_breaks_off_is_whole_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        print_json_array(items())
+    assert json.loads(capsys.readouterr().out) == [1]
