@@ -31,8 +31,8 @@ def cut_many(base: Path, kind: str, count: int, seed: int) -> int:
                 end = time.monotonic() + chance.random() * 0.6
                 while time.monotonic() < end:
                     assert child.poll() is None, child.stderr and child.stderr.read()
+                durable = lines(acknowledged)  # before the cut: see test_record_power_cut.py
                 disk.cut_power()
-                durable = lines(acknowledged)  # read after the cut: later lines could not have been made durable
                 child.wait(60)
                 assert child.returncode != 0, "it met the fault"
             rig.close()
