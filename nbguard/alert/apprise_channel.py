@@ -57,12 +57,16 @@ def apprise_route(url: str, timeout_seconds: float, environment: Mapping[str, st
 def _load(url: str, scheme: str, timeout_seconds: float) -> tuple[Apprise, NotifyBase]:
     import encodings.idna  # noqa: F401 - host names need it, and it may not be there any more by then
     import logging
+    import warnings
 
-    from apprise import Apprise, AppriseAsset
+    with warnings.catch_warnings():  # a hundred plug-ins are loaded, and what they deprecate is not for us
+        warnings.simplefilter("ignore")
+        from apprise import Apprise, AppriseAsset
 
-    logger = logging.getLogger("apprise")
-    logger.propagate = False  # its lines name hosts, topics and answers; what matters comes back as Sent
-    logger.addHandler(logging.NullHandler())
+        Apprise.instantiate("json://localhost")
+    for name in ("apprise", "urllib3"):  # their lines hold tokens and answers; what matters comes back as Sent
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())
     asset = AppriseAsset(app_id="nbguard", app_desc="nbguard", app_url="", secure_logging=True, async_mode=False)
     try:
         service = Apprise.instantiate(_with_limits(url, timeout_seconds), asset=asset)

@@ -64,12 +64,14 @@ class _Mail:
             code, words = self._converse(self._bytes_of(message))
         except smtplib.SMTPResponseException as error:
             return Sent(is_sent=False, answer=_answer(error.smtp_code, error.smtp_error), refused=_is_final(error))
-        except smtplib.SMTPServerDisconnected:
+        except smtplib.SMTPServerDisconnected as error:
+            if isinstance(error.__context__, TimeoutError):  # smtplib calls a silent server a closed one
+                return Sent(is_sent=False, answer=self._no_answer())
             return Sent(is_sent=False, answer=f"{self._where()} closed the connection")
         except (_Refusal, smtplib.SMTPNotSupportedError) as error:
             return Sent(is_sent=False, answer=f"{self._where()}: {error}", refused=True)
         except TimeoutError:
-            return Sent(is_sent=False, answer=f"{self._where()} did not answer in {self._timeout_seconds:g} s")
+            return Sent(is_sent=False, answer=self._no_answer())
         except ssl.SSLError as error:
             return Sent(is_sent=False, answer=f"{self._where()}: {_tls_words(error)}")
         except OSError as error:
@@ -78,6 +80,9 @@ class _Mail:
 
     def _where(self) -> str:
         return f"{self._address.server}:{self._address.port}"
+
+    def _no_answer(self) -> str:
+        return f"{self._where()} did not answer in {self._timeout_seconds:g} s"
 
     def _converse(self, data: bytes) -> tuple[int, bytes]:
         """Raises SMTPResponseException with the server's code for every no; the other errors of smtplib and sockets."""

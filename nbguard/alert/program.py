@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
-import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _MOST_TYPED_BYTES = 60_000  # a pipe takes that at once, whether it is read or not
 _MOST_SAID_BYTES = 4_096
-_LAST_WORDS_SECONDS = 0.5
+_QUIET_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Ended:
 
 
 def run_program(words: Sequence[str], *, typed: bytes, environment: Mapping[str, str], timeout_seconds: float) -> Ended:
-    """Run it with ``typed`` on stdin, in a session of its own; all of that is ended after its time. Raises OSError."""
+    """Run it with ``typed`` on stdin, in a session of its own, which is ended after its time. What it leaves running
+    when it ends by itself goes on. Raises OSError."""
     child = subprocess.Popen(
         list(words),
         stdin=subprocess.PIPE,
@@ -34,22 +36,18 @@ def run_program(words: Sequence[str], *, typed: bytes, environment: Mapping[str,
         start_new_session=True,
     )
     assert child.stdin is not None and child.stdout is not None
-    said = bytearray()
-    listener = threading.Thread(target=_listen, args=(child.stdout.fileno(), said), daemon=True)
-    listener.start()
     try:
         _tell(child.stdin.fileno(), typed[:_MOST_TYPED_BYTES])
         child.stdin.close()
-        code = child.wait(timeout_seconds)
-    except subprocess.TimeoutExpired:
-        _end_all(child.pid)
-        child.wait()
-        return Ended(None, "")
+        said = _listen(child, child.stdout.fileno(), time.monotonic() + timeout_seconds)
+        if child.poll() is None:
+            _end_all(child.pid)
+            child.wait()
+            return Ended(None, "")
+        return Ended(child.returncode, said.decode("utf-8", "replace"))
     finally:
-        listener.join(_LAST_WORDS_SECONDS)
-        if not listener.is_alive():  # else it left somebody running who has the other end; the thread ends with them
-            child.stdout.close()
-    return Ended(code, bytes(said).decode("utf-8", "replace"))
+        child.stdin.close()
+        child.stdout.close()
 
 
 def _tell(fd: int, typed: bytes) -> None:
@@ -59,16 +57,24 @@ def _tell(fd: int, typed: bytes) -> None:
         pass  # it does not read: its exit code says whether that is well
 
 
-def _listen(fd: int, said: bytearray) -> None:
-    while True:
-        try:
+def _listen(child: subprocess.Popen[bytes], fd: int, deadline: float) -> bytes:
+    """The end of what it says, until it has ended or its time has."""
+    said, is_open = bytearray(), True
+    while (left := deadline - time.monotonic()) > 0:
+        if is_open and select.select([fd], [], [], min(left, _QUIET_SECONDS))[0]:
             data = os.read(fd, 65_536)
-        except OSError:
-            return
-        if not data:
-            return
-        said += data
-        del said[:-_MOST_SAID_BYTES]
+            is_open = bool(data)
+            said += data
+            del said[:-_MOST_SAID_BYTES]
+        elif is_open and child.poll() is not None:
+            break
+        elif not is_open:
+            try:
+                child.wait(left)
+            except subprocess.TimeoutExpired:
+                pass
+            break
+    return bytes(said)
 
 
 def _end_all(group: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 
+from nbguard.alert.bounded import Errand
 from nbguard.alert.route import BadChannel, Route
 from nbguard.alert.secrets import resolve
 from nbguard.alerting import Message, Sent
@@ -52,7 +52,7 @@ class ChannelSender:
         self._build = build
         self._deadline_seconds = deadline_seconds
         self._routes: dict[Channel, Route | Sent] = {}
-        self._hanging: dict[Channel, threading.Thread] = {}
+        self._hanging: dict[Channel, Errand[Sent]] = {}
         for channel in channels:
             self._route(channel)
 
@@ -68,18 +68,14 @@ class ChannelSender:
                 del self._routes[channel]
             return route
         before = self._hanging.get(channel)
-        if before is not None and before.is_alive():
+        if before is not None and before.is_under_way():
             return Sent(is_sent=False, answer="the attempt before this one still waits for an answer")
-        answers: list[Sent] = []
-        attempt = threading.Thread(
-            target=lambda: answers.append(_attempt(route, message)), name=f"send-{channel.name}", daemon=True
-        )
-        attempt.start()
-        attempt.join(self._deadline_seconds)
-        if not answers:
+        attempt = Errand(lambda: _attempt(route, message), f"send-{channel.name}")
+        sent = attempt.answer(self._deadline_seconds)
+        if sent is None:
             self._hanging[channel] = attempt
             return Sent(is_sent=False, answer=f"no answer within {self._deadline_seconds:g} s")
-        return answers[0]
+        return sent
 
     def _route(self, channel: Channel) -> Route | Sent:
         if channel not in self._routes:
