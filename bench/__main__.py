@@ -20,6 +20,7 @@ from bench.imports import imports
 from bench.latency import latency
 from bench.measure import touch_memory
 from bench.package import package
+from bench.prompt import prompt
 from bench.results import Result, append_json, as_text, newest, report
 from bench.save import save
 from bench.sources import Sources
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "latency": lambda work, sources, options: latency(work, sources),
     "idle": lambda work, sources, options: idle(work, sources, options.seconds),
     "package": lambda work, sources, options: package(work, sources),
+    "prompt": lambda work, sources, options: prompt(work, options.rounds),
 }
 
 _WORDS = (

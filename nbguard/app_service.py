@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from nbguard.service.memory import Memory
 
 
+_STALE_SECONDS = 180.0
+
+
 class NoManager(NbguardError):
     """There is no service manager here that nbguard knows."""
 
@@ -93,6 +96,24 @@ def last_resort() -> str:
     from nbguard.places import open_to_all
 
     return os.path.join(open_to_all(), f"nbguard-{os.getuid()}-alerts")
+
+
+def prompt_lines(context: Context, *, login: bool) -> str:
+    """What a person may add to a start-up file of their shell."""
+    from nbguard.service.units import SERVICES, note_of
+    from nbguard.surfaces.shell import Signs, lines
+
+    places, intervals = context.places, (context.settings or Settings()).intervals
+    signs = Signs(
+        state=places.state,
+        heartbeat=places.heartbeat,
+        notice=places.notice,
+        stop=places.stop,
+        notes=[note_of(unit, folder) for folder in (places.emergency, last_resort()) for unit in SERVICES],
+        emergency=places.emergency,
+        stale_seconds=max(_STALE_SECONDS, 6 * intervals.heartbeat_seconds),
+    )
+    return lines(signs, login=login)
 
 
 def is_older(context: Context) -> bool:

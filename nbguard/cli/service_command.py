@@ -10,7 +10,7 @@ import click
 
 from nbguard.cli.asking import dry_run_option, json_option
 from nbguard.cli.context import Context
-from nbguard.cli.output import print_json, print_line, say
+from nbguard.cli.output import print_bytes, print_json, print_line, say
 from nbguard.errors import NbguardError, PartlyDone
 
 if TYPE_CHECKING:
@@ -109,6 +109,19 @@ def logs(context: Context, lines: int, *, follow: bool) -> None:
     chosen = list(asked) if asked is not None else ["tail", "-n", str(lines), context.places.log_file]
     sys.stdout.flush()
     os.execvp(chosen[0], chosen)
+
+
+@command.command()
+@click.option("--login", is_flag=True, help="For a login file (~/.profile): look once, not before every prompt.")
+@click.pass_obj
+def prompt(context: Context, *, login: bool) -> None:
+    """Print lines for your shell's start-up file, which speak up when backups stop; nbguard edits no file of yours.
+
+    For bash, zsh, ksh and dash: nbguard service prompt >> ~/.bashrc
+    """
+    from nbguard.app_service import prompt_lines
+
+    print_bytes(os.fsencode(prompt_lines(context, login=login)))
 
 
 def _print_report(report: ServiceReport) -> None:
