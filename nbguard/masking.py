@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from nbguard.settings import Channel, Settings
 
 HIDDEN = "****"
 LOCAL = frozenset({"desktop:", "wall:"})
@@ -34,6 +37,29 @@ def masked_channel(url: str) -> str:
         return f"{scheme}://{_mail(url)}"
     host = _host(url) if scheme in _WITH_HOST else ""
     return f"{scheme}://{host}/{HIDDEN}" if host else f"{scheme}://{HIDDEN}"
+
+
+def masked_settings(settings: Settings) -> Settings:
+    """Settings as they may be printed. The arguments of a channel's command may hold a token: they are hidden too."""
+    return replace(
+        settings,
+        channels=tuple(_masked(channel) for channel in settings.channels),
+        alerts=replace(settings.alerts, ping_url=masked_ping(settings.alerts.ping_url)),
+        mirrors=tuple(replace(mirror, url=masked_remote(mirror.url)) for mirror in settings.mirrors),
+    )
+
+
+def holds_secrets(settings: Settings) -> bool:
+    """Whether the configuration itself may hold a secret, so that nobody else should read it."""
+    inline = [channel.url for channel in settings.channels] + [settings.alerts.ping_url]
+    return any(is_inline_secret(address) for address in inline) or any(
+        len(channel.command) > 1 for channel in settings.channels
+    )
+
+
+def _masked(channel: Channel) -> Channel:
+    command = (*channel.command[:1], HIDDEN) if len(channel.command) > 1 else channel.command
+    return replace(channel, url=masked_channel(channel.url), command=command)
 
 
 def masked_ping(url: str) -> str:

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import asdict, fields, replace
 
 from nbguard.errors import BadConfiguration
-from nbguard.settings import SCHEMA, Settings
+from nbguard.settings import SCHEMA, Channel, Settings
 from nbguard.settings_reading import parse_settings
 
 
@@ -98,6 +98,52 @@ def with_recorder(raw: bytes, path: str, *, enabled: bool) -> bytes:
         raise BadConfiguration(f"{path}: the recorder cannot be switched in it", hint=hint) from error
     if after != replace(before, recorder=replace(before.recorder, enabled=enabled)):
         raise BadConfiguration(f"{path}: the recorder cannot be switched in it safely", hint=hint)
+    return changed
+
+
+def with_channels(raw: bytes, path: str, added: tuple[Channel, ...]) -> bytes:
+    """A configuration's bytes with more channels at its end, everything else left as it stands.
+
+    Raises BadConfiguration when they cannot be added there safely; no message holds a URL.
+    """
+    before = parse_settings(raw, path)
+    tables = "".join(
+        "\n[[channels]]\n" + "".join(f"{key} = {_as_value(value)}\n" for key, value in row.items())
+        for row in (_without_nothing(asdict(channel)) for channel in added)
+    )
+    wanted = replace(before, channels=(*before.channels, *added))
+    return _appended(raw, path, tables, wanted, hint="add a table [[channels]] for each by hand")
+
+
+def with_without_channels(raw: bytes, path: str) -> bytes:
+    """A configuration's bytes in which it is on record that no channel is wanted. Raises BadConfiguration."""
+    before = parse_settings(raw, path)
+    if before.alerts.without_channels:
+        return raw
+    wanted = replace(before, alerts=replace(before.alerts, without_channels=True))
+    hint = "set `without_channels = true` under [alerts] by hand"
+    said = re.compile(rb"(?m)^([ \t]*without_channels[ \t]*=[ \t]*)false\b")
+    if said.search(raw):
+        return _checked(said.sub(rb"\1true", raw, count=1), path, wanted, hint)
+    header = re.compile(rb"(?m)^[ \t]*\[[ \t]*alerts[ \t]*\][^\n]*$")
+    if found := header.search(raw):
+        changed = raw[: found.end()] + b"\nwithout_channels = true" + raw[found.end() :]
+        return _checked(changed, path, wanted, hint)
+    return _appended(raw, path, "\n[alerts]\nwithout_channels = true\n", wanted, hint)
+
+
+def _appended(raw: bytes, path: str, tables: str, wanted: Settings, hint: str) -> bytes:
+    return _checked(raw.rstrip() + b"\n" + tables.encode("utf-8"), path, wanted, hint)
+
+
+def _checked(changed: bytes, path: str, wanted: Settings, hint: str) -> bytes:
+    """The bytes, if they say just what is wanted."""
+    try:
+        is_wanted = parse_settings(changed, path) == wanted
+    except BadConfiguration as error:
+        raise BadConfiguration(f"{path} cannot be changed ({error.message})", hint=hint) from error
+    if not is_wanted:
+        raise BadConfiguration(f"{path} cannot be changed safely", hint=hint)
     return changed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import pathspec
@@ -12,9 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbguard.errors import BadConfiguration
-from nbguard.settings import Intervals, Limits, Packing, Retention, Settings
+from nbguard.masking import HIDDEN, holds_secrets, masked_settings
+from nbguard.settings import Alerts, Channel, Intervals, Limits, Mirror, Packing, Retention, RollCall, Settings
 from nbguard.settings_reading import load_settings, parse_settings
-from nbguard.settings_writing import as_toml, minimal_configuration, with_roots
+from nbguard.settings_writing import (
+    as_toml,
+    minimal_configuration,
+    with_channels,
+    with_roots,
+    with_without_channels,
+)
 
 _names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1).filter(
     lambda name: name not in {".", ".."}
@@ -23,6 +31,15 @@ _paths = st.lists(_names, min_size=1, max_size=4).map(lambda parts: "/" + "/".jo
 _roots = st.lists(_paths, max_size=4, unique=True).map(tuple)
 _sizes = st.integers(1, 2**50)
 _seconds = st.floats(0.001, 1e9)
+_words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=9)
+_named = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,9}", fullmatch=True)
+_channels = st.lists(
+    st.builds(Channel, name=_named, human=_named, url=_words)
+    | st.builds(Channel, name=_named, human=_named, command=st.lists(_words, min_size=1, max_size=3).map(tuple)),
+    max_size=3,
+    unique_by=lambda channel: channel.name,
+).map(tuple)
+_pauses = st.lists(st.floats(0, 1e9), min_size=1, max_size=4, unique=True).map(sorted).map(tuple)
 _settings = st.builds(
     Settings,
     roots=_roots,
@@ -33,6 +50,12 @@ _settings = st.builds(
     intervals=st.builds(Intervals, sweep_seconds=_seconds, pack_seconds=_seconds),
     packing=st.builds(Packing, drafts=_sizes, bytes=_sizes),
     retention=st.builds(Retention, outputs_days=_seconds, outputs_bytes=_sizes),
+    channels=_channels,
+    alerts=st.builds(Alerts, repeat_seconds=_pauses, ping_url=_words | st.just(""), without_channels=st.booleans()),
+    roll_call=st.builds(RollCall, every_seconds=_seconds, remind_seconds=_pauses),
+    mirrors=st.lists(st.builds(Mirror, name=_named, url=st.just("/m")), max_size=2, unique_by=lambda m: m.name).map(
+        tuple
+    ),
 )
 
 REFUSED = [
@@ -58,6 +81,57 @@ REFUSED = [
     ("half a draft", "schema = 1\n[packing]\ndrafts = 1.5\n", "c.toml:3: drafts must be a whole", "docs/"),
     ("never", "schema = 1\n[intervals]\nsweep_seconds = 0\n", "c.toml:3: sweep_seconds must be", "docs/"),
     ("always", "schema = 1\n[intervals]\nsweep_seconds = inf\n", "c.toml:3: sweep_seconds must be", "docs/"),
+    (
+        "a channel without a way",
+        "schema = 1\n[[channels]]\nname = 'a'\nhuman = 'b'\n",
+        "needs either a url or",
+        "docs/",
+    ),
+    (
+        "a channel with two ways",
+        "schema = 1\n[[channels]]\nname = 'a'\nhuman = 'b'\nurl = 'json://hush'\ncommand = ['x']\n",
+        "c.toml:2: channels needs either a url or a command",
+        "docs/",
+    ),
+    (
+        "a channel of nobody",
+        "schema = 1\n[[channels]]\nname = 'a'\nurl = 'json://hush'\n",
+        "human must be lower-case letters",
+        'human = "ada"',
+    ),
+    (
+        "a channel's name that is no name",
+        "schema = 1\n[[channels]]\nname = 'A b'\nhuman = 'b'\nurl = 'json://hush'\n",
+        "c.toml:3: name must be lower-case",
+        'name = "ada"',
+    ),
+    (
+        "two channels of one name",
+        "schema = 1\n" + "[[channels]]\nname = 'a'\nhuman = 'b'\nurl = 'json://hush'\n" * 2,
+        "name 'a' stands there twice",
+        "unique",
+    ),
+    (
+        "a key of a channel",
+        "schema = 1\n[[channels]]\nname = 'a'\nhumna = 'b'\nurl = 'json://hush'\n",
+        "c.toml:4: humna is not",
+        "`human`",
+    ),
+    ("a channel that is no table", "schema = 1\nchannels = ['json://hush']\n", "channels must be tables", "docs/"),
+    ("a channel's url as a list", "schema = 1\n[[channels]]\nurl = ['json://hush']\n", "needs either a url", "docs/"),
+    ("an empty word of a command", "schema = 1\n[[channels]]\ncommand = ['']\n", "c.toml:3: command must be a", "["),
+    ("pauses that shrink", "schema = 1\n[alerts]\nrepeat_seconds = [9, 3]\n", "c.toml:3: repeat_seconds", "1800"),
+    ("no pauses", "schema = 1\n[roll_call]\nremind_seconds = []\n", "c.toml:3: remind_seconds", "1800"),
+    ("a text for a truth", "schema = 1\n[alerts]\nwithout_channels = 'yes'\n", "c.toml:3: without_channels", "docs/"),
+    ("a ping that is a number", "schema = 1\n[alerts]\nping_url = 3\n", "c.toml:3: ping_url must be a string", "docs/"),
+    ("a check that never looks", "schema = 1\n[checks]\nlight_seconds = 0\n", "c.toml:3: light_seconds must", "docs/"),
+    (
+        "a mirror that is an option",
+        "schema = 1\n[[mirrors]]\nname = 'a'\nurl = '-x'\n",
+        "c.toml:4: url must be a",
+        "git",
+    ),
+    ("a mirror without a name", "schema = 1\n[[mirrors]]\nurl = '/a'\n", "name must be lower-case", 'name = "ada"'),
     ("not a number", "schema = 1\n[intervals]\nsweep_seconds = nan\n", "c.toml:3: sweep_seconds must be", "docs/"),
 ]
 
@@ -69,6 +143,7 @@ def test_what_is_wrong_is_refused_with_its_line_and_what_to_do(text: str, messag
     assert caught.value.exit_code == 78
     assert message in caught.value.message
     assert hint in caught.value.hint
+    assert "hush" not in caught.value.message + caught.value.hint
 
 
 def test_bytes_that_are_not_utf_8_are_refused_with_their_line() -> None:
@@ -178,3 +253,59 @@ def test_a_layout_we_do_not_understand_is_left_alone() -> None:
     with pytest.raises(BadConfiguration) as caught:
         with_roots(text, "c.toml", ("/new",))
     assert "/new" in caught.value.hint
+
+
+@given(settings=_settings, added=_channels)
+def test_channels_can_be_added_to_any_configuration_we_print(settings: Settings, added: tuple[Channel, ...]) -> None:
+    taken = {channel.name for channel in settings.channels}
+    new = tuple(channel for channel in added if channel.name not in taken)
+    after = parse_settings(with_channels(as_toml(settings).encode(), "c.toml", new), "c.toml")
+    assert after == replace(settings, channels=(*settings.channels, *new))
+
+
+@given(settings=_settings)
+def test_doing_without_channels_can_be_put_on_record_in_any_configuration_we_print(settings: Settings) -> None:
+    after = (
+        parse_settings(with_without_channels(as_toml(settings).encode(), "c.toml"), "c.toml")
+        if (settings.alerts.without_channels)
+        else None
+    )
+    assert after is None or after == settings
+    silent = replace(settings, alerts=replace(settings.alerts, without_channels=False))
+    text = as_toml(silent).replace("without_channels = false\n", "").encode()
+    assert parse_settings(with_without_channels(text, "c.toml"), "c.toml").alerts.without_channels
+
+
+CHANNEL = Channel(name="mail", human="ada", url='mailto://ada:p"\\ss@h?to=a@b.c')
+
+
+@pytest.mark.parametrize("text", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_adding_a_channel_keeps_everything_else(text: str) -> None:
+    raw = with_channels(text.encode(), "c.toml", (CHANNEL,))
+    assert raw.startswith(text.encode().rstrip())
+    assert parse_settings(raw, "c.toml").channels == (CHANNEL,)
+    silent = with_without_channels(raw, "c.toml")
+    assert parse_settings(silent, "c.toml").alerts.without_channels
+    assert with_without_channels(silent, "c.toml") == silent
+
+
+def test_a_channel_of_a_name_that_is_taken_is_not_added() -> None:
+    raw = with_channels(b"schema = 1\n", "c.toml", (CHANNEL,))
+    with pytest.raises(BadConfiguration) as caught:
+        with_channels(raw, "c.toml", (CHANNEL,))
+    assert CHANNEL.url not in caught.value.message + caught.value.hint
+
+
+def test_what_is_printed_holds_no_secret() -> None:
+    settings = Settings(
+        channels=(CHANNEL, Channel(name="c", human="b", command=("curl", "-H", "X: hush"))),
+        alerts=Alerts(ping_url="https://hc.example.org/hush"),
+        mirrors=(Mirror(name="m", url="https://hush@github.com/a.git"),),
+    )
+    printed = as_toml(masked_settings(settings))
+    assert "hush" not in printed
+    assert 'p\\"' not in printed
+    assert printed.count(HIDDEN) == 4
+    assert holds_secrets(settings)
+    elsewhere = (Channel(name="a", human="b", url="file:~/.mail"), Channel(name="d", human="b", url="desktop:"))
+    assert not holds_secrets(Settings(channels=elsewhere))

@@ -12,6 +12,7 @@ import click
 from nbguard.cli.context import Context
 from nbguard.cli.output import path_fields, print_json, say
 from nbguard.errors import BadConfiguration
+from nbguard.masking import masked_settings
 from nbguard.places import find_places
 from nbguard.settings import Settings
 from nbguard.settings_writing import as_table, as_toml
@@ -26,12 +27,13 @@ def command() -> None:
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def show(context: Context, as_object: bool) -> None:
-    """Print the settings in effect, defaults included. Exit codes: 0 done, 78 bad configuration."""
+    """Print the settings in effect, defaults included, secrets hidden. Exit codes: 0 done, 78 bad configuration."""
     path = _path(context)
     if context.settings is None:
         say(f"there is no configuration at {path}; these are the defaults")
     places = context.places
-    settings = replace(context.settings or Settings(), archive=places.archive, emergency=places.emergency)
+    settings = masked_settings(context.settings or Settings())
+    settings = replace(settings, archive=places.archive, emergency=places.emergency)
     if as_object:
         print_json(as_table(settings))
     else:

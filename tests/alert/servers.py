@@ -185,8 +185,9 @@ def certificate_in(folder: Path) -> str:
     key, pem = folder / "key.pem", folder / "cert.pem"
     subprocess.run(
         [
-            *"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(),
-            *f"-keyout {key.name} -out {pem.name} -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1".split(),
+            *["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"],
+            *["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", key.name, "-out", pem.name],
+            *["-addext", "subjectAltName=IP:127.0.0.1"],
         ],
         cwd=folder,
         check=True,
