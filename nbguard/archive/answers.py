@@ -175,3 +175,19 @@ class Answers(CatalogFile):
         """How many versions are known."""
         row = self._row("SELECT count(*) FROM versions")
         return int(row[0]) if row else 0
+
+    def newest_epoch(self) -> int:
+        """The highest number of a boot in which anything known was kept; 0 when nothing is."""
+        row = self._row("SELECT max(ord) FROM versions")
+        return Moment.from_sortable(row[0]).epoch if row and row[0] is not None else 0
+
+    def roots(self) -> tuple[str, ...]:
+        """The folders that notebooks were watched under, sorted."""
+        return tuple(sorted(os.fsdecode(row[0]) for row in self._rows("SELECT DISTINCT root FROM versions") if row[0]))
+
+    def heads_from_elsewhere(self, install: str) -> set[str]:
+        """Paths whose latest version another installation kept, in an archive that was taken over."""
+        rows = self._rows(
+            "SELECT h.path FROM heads h JOIN versions v ON v.id = h.version WHERE v.install != ?", (install,)
+        )
+        return {os.fsdecode(row[0]) for row in rows}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 
-from nbguard.durable import FileLock, fsync_folder, make_private_folder, write_all
+from nbguard.durable import FileLock, fsync_folder, make_private_folder, replace_durably, write_all
 
 _HIGHEST = (1 << 32) - (1 << 20)
+_ELSEWHERE = "elsewhere-"
 
 
 def epoch_of(boot: str, folder: str, now_seconds: int) -> int:
@@ -45,6 +46,23 @@ def remember(boot: str, epoch: int, folder: str) -> int:
         fsync_folder(folder)
         return epoch
     return max(found, epoch)
+
+
+def outrank(epoch: int, boot: str, folder: str) -> None:
+    """What is kept here from now on comes after all that was kept in that epoch, on another machine. Raises OSError."""
+    make_private_folder(folder)
+    path = os.path.join(folder, "boots")
+    with FileLock(path + ".lock"):
+        epochs = _read(path)
+        if max(epochs.values(), default=0) <= epoch:
+            name = f"{_ELSEWHERE}{os.urandom(8).hex()}"
+            _append(path, f"{name} {epoch}")
+            epochs[name] = epoch
+        if epochs.get(boot, epoch + 1) <= epoch:  # this boot's number is too low: it is forgotten, and given anew
+            del epochs[boot]
+            lines = [f"{name} {number}\n" for name, number in epochs.items()]
+            replace_durably(path, "".join(lines).encode("ascii"))
+        fsync_folder(folder)
 
 
 def _read(path: str) -> dict[str, int]:

@@ -55,14 +55,21 @@ Do not commit here, and do not remove *.lock files while nbguard runs.
 _ID = re.compile(r"^\[nbguard\][^\[]*?^\s*id = ([0-9a-f]{32})$", re.MULTILINE | re.DOTALL)
 
 
-def _furnish(folder: str, identity: str) -> None:
+def _furnish(folder: str, identity: str, archive_format: int = FORMAT) -> None:
     """Give a bare repository our configuration and the folders we write to. Raises OSError."""
     with open(os.path.join(folder, "config"), "a", encoding="utf-8") as file:
-        for key, value in (*ARCHIVE_CONFIGURATION, ("nbguard.format", str(FORMAT)), ("nbguard.id", identity)):
+        for key, value in (*ARCHIVE_CONFIGURATION, ("nbguard.format", str(archive_format)), ("nbguard.id", identity)):
             section, _, name = key.partition(".")
             file.write(f"[{section}]\n\t{name} = {value}\n")
     for part in ("refs/heads", "refs/nbguard", "objects/pack", "objects/info"):
         make_private_folder(os.path.join(folder, part))
+
+
+def lay_out(folder: str, identity: str, archive_format: int = FORMAT) -> None:
+    """Make a bare repository of ours, without any version, at ``folder``. Raises OSError, ArchiveTrouble."""
+    make_private_folder(folder)
+    GitFolder(folder).run("init", "--bare", "--quiet", "--initial-branch=main", "--template=", folder)
+    _furnish(folder, identity, archive_format)
 
 
 class Archive:
@@ -240,21 +247,24 @@ class Archive:
         making = f"{self.folder}.{os.urandom(4).hex()}.new"
         identity = os.urandom(16).hex()
         try:
-            make_private_folder(making)
-            GitFolder(making).run("init", "--bare", "--quiet", "--initial-branch=main", "--template=", making)
-            _furnish(making, identity)
-            readme = _README.format(format=FORMAT, archive=self.folder).encode("utf-8", "surrogateescape")
-            replace_durably(os.path.join(making, "README"), readme)
-            for folder, _, names in os.walk(making):
-                for name in names:
-                    fsync_file(os.path.join(folder, name))
-                fsync_folder(folder)
-            os.rename(making, self.folder)
+            lay_out(making, identity)
+            self.put_in_place(making, identity)
         except BaseException:
             import shutil  # slow to load, and seldom needed
 
             shutil.rmtree(making, ignore_errors=True)
             raise
+
+    def put_in_place(self, making: str, identity: str) -> None:
+        """A repository that was made beside becomes the archive, in one step, once all of it is durable; there must be
+        none. Raises OSError."""
+        readme = _README.format(format=FORMAT, archive=self.folder).encode("utf-8", "surrogateescape")
+        replace_durably(os.path.join(making, "README"), readme)
+        for folder, _, names in os.walk(making):
+            for name in names:
+                fsync_file(os.path.join(folder, name))
+            fsync_folder(folder)
+        os.rename(making, self.folder)
         fsync_folder(os.path.dirname(self.folder))
         replace_durably(f"{self.folder}.README.txt", readme)
         self._mark(identity)

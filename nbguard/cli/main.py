@@ -39,6 +39,7 @@ COMMANDS = {
     "history": "Executed cells, and the notebooks they belong to.",
     "accept": "Yes, this notebook was meant to be emptied.",
     "pin": "Never prune this version.",
+    "adopt": "Bring everything back from a mirror.",
     "status": "What is protected, how fresh, what is wrong.",
     "service": "The daemon in the background.",
     "config": "Show, validate or locate the configuration.",
