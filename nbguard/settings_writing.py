@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import asdict, fields, replace
 
 from nbguard.errors import BadConfiguration
-from nbguard.settings import SCHEMA, Channel, Settings
+from nbguard.settings import SCHEMA, Channel, Mirror, Settings
 from nbguard.settings_reading import parse_settings
 
 
@@ -130,6 +130,36 @@ def with_without_channels(raw: bytes, path: str) -> bytes:
         changed = raw[: found.end()] + b"\nwithout_channels = true" + raw[found.end() :]
         return _checked(changed, path, wanted, hint)
     return _appended(raw, path, "\n[alerts]\nwithout_channels = true\n", wanted, hint)
+
+
+def with_mirror(raw: bytes, path: str, added: Mirror) -> bytes:
+    """A configuration's bytes with one more mirror at its end, everything else left as it stands.
+
+    Raises BadConfiguration when it cannot be added there safely; no message holds its address.
+    """
+    before = parse_settings(raw, path)
+    rows = "".join(f"{key} = {_as_value(value)}\n" for key, value in asdict(added).items())
+    wanted = replace(before, mirrors=(*before.mirrors, added))
+    return _appended(raw, path, f"\n[[mirrors]]\n{rows}", wanted, hint="add a table [[mirrors]] by hand")
+
+
+def without_mirror(raw: bytes, path: str, name: str) -> bytes:
+    """A configuration's bytes without the mirror of that name, everything else left as it stands.
+
+    Raises BadConfiguration when it is written in a way that we had rather not touch.
+    """
+    before = parse_settings(raw, path)
+    wanted = replace(before, mirrors=tuple(mirror for mirror in before.mirrors if mirror.name != name))
+    hint = f"take the mirror {name} out of it by hand"
+    row, gap = rb"[ \t]*(?:name|url)[ \t]*=[^\n]*(?:\n|\Z)", rb"[ \t]*\n(?![ \t]*[#\[])"
+    table = re.compile(rb"(?m)^[ \t]*\[\[[ \t]*mirrors[ \t]*\]\][^\n]*\n(?:%b|%b)*" % (row, gap))
+    for found in table.finditer(raw):
+        changed = raw[: found.start()].rstrip(b"\n") + b"\n" + raw[found.end() :]
+        try:
+            return _checked(changed, path, wanted, hint)
+        except BadConfiguration:
+            continue
+    raise BadConfiguration(f"{path} cannot be changed safely", hint=hint)
 
 
 def _appended(raw: bytes, path: str, tables: str, wanted: Settings, hint: str) -> bytes:

@@ -91,7 +91,7 @@ class ToldProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorHeartbeat:
-    """The life sign of an installation. ``sequence`` grows with each one; the next is due within ``every_seconds`` while
+    """The life sign of an installation. ``sequence`` grows with each; the next is due within ``every_seconds`` while
     the machine is awake and connected. ``at`` is when this one was made, ``beat_at`` when the daemon last beat;
     ``state`` (ok, degraded, stalled) and ``exit_code`` are those of the last check, which was at ``checked_at``."""
 
