@@ -90,7 +90,7 @@ def _with_recorder(data: bytes, path: str, *, ask: bool) -> bytes:
 
 
 def _what_next(context: Context, new: list[str]) -> str:
-    from nbguard.health.gather import is_locked
+    from nbguard.health.places_seen import is_locked
 
     if not is_locked(context.places.daemon_lock):
         return "start it: nbguard run"
@@ -151,7 +151,7 @@ def _install_service(context: Context, *, is_wider: bool) -> list[str]:
     """Install and start the background service, anew when there are folders that it does not watch yet; returns what
     could not be done."""
     from nbguard.app_service import NoManager, is_older, manager_of
-    from nbguard.health.gather import is_locked
+    from nbguard.health.places_seen import is_locked
 
     try:
         manager = manager_of(context)
@@ -163,6 +163,7 @@ def _install_service(context: Context, *, is_wider: bool) -> list[str]:
     missing = manager.install(restart=is_wider or is_older(context))
     if not missing:
         say(f"the service runs: {manager.report().unit_path}")
+    say("to be told in your shell when backups stop, whatever is left: nbguard service prompt >> ~/.bashrc")
     return missing
 
 

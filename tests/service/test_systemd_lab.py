@@ -1,12 +1,15 @@
-"""The service under a real systemd: an unprivileged user, a real boot, kill -9, SIGSTOP, a broken configuration."""
+"""The service under a real systemd: an unprivileged user, a real boot, kill -9, SIGSTOP, a broken configuration, a
+check that hangs, a virtual environment and a whole home that are gone."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,8 @@ from tests.service.lab import UID, USER, Lab, Said, needed
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 HOME = f"/home/{USER}"
-UNIT = ".config/systemd/user/nbguard.service"
+UNITS = ".config/systemd/user"
+OFTEN = "\n[checks]\nlight_seconds = 2\nfull_seconds = 5\n"
 
 
 @pytest.fixture
@@ -30,8 +34,37 @@ def lab(tmp_path: Path) -> Generator[Lab]:
         lab.off()
 
 
-def nbguard(lab: Lab, *words: str) -> Said:
-    return lab.user(sys.executable, "-P", "-m", "nbguard", *words)
+def nbguard(lab: Lab, *words: str, python: str = sys.executable) -> Said:
+    return lab.user(python, "-P", "-m", "nbguard", *words)
+
+
+def configure(lab: Lab, text: str) -> None:
+    with (lab.home / ".config/nbguard/config.toml").open("a") as file:
+        file.write(text)
+
+
+def report(lab: Lab) -> Any:
+    return json.loads(nbguard(lab, "service", "status", "--json").out)
+
+
+def have_run(lab: Lab) -> bool:
+    """Whether both checks have run by themselves, and could give their answer."""
+    checks = report(lab)["checkers"]
+    return all(check["last_seconds"] is not None and check["result"] == "success" for check in checks)
+
+
+def alerts(lab: Lab) -> dict[str, str]:
+    """What the alert unit noted outside of HOME, by unit."""
+    found = lab.user("sh", "-c", f"grep -H . /var/tmp/nbguard-{UID}-*/ALERT-*")
+    pairs = [line.partition(":") for line in found.out.splitlines()]
+    return {path.partition("ALERT-")[2]: text for path, _, text in pairs}
+
+
+def override(lab: Lab, unit: str, text: str) -> None:
+    folder = lab.home / UNITS / f"{unit}.d"
+    assert lab.user("mkdir", "-p", f"{HOME}/{UNITS}/{unit}.d").code == 0
+    (folder / "test.conf").write_text(f"[Service]\n{text}\n")
+    lab.user("systemctl", "--user", "daemon-reload")
 
 
 def save(lab: Lab, name: str, data: bytes) -> str:
@@ -62,16 +95,23 @@ def test_installed_it_survives_kill_hang_logout_and_reboot_and_is_gone_after_uni
     answer = nbguard(lab, "setup", "--yes", "--watch", f"{HOME}/work")
     assert answer.code == 0, answer
     assert "the service runs" in answer.err
-    report = json.loads(nbguard(lab, "service", "status", "--json").out)
-    assert report["active"]
-    assert report["enabled"]
-    assert report["lingers"], "and nobody had to ask for it"
+    assert "nbguard service prompt" in answer.err
+    said = report(lab)
+    assert said["active"]
+    assert said["enabled"]
+    assert said["lingers"], "and nobody had to ask for it"
+    assert [check["enabled"] and check["active"] for check in said["checkers"]] == [True, True]
     assert is_kept(lab, path, 1)
 
     first = pid(lab)
-    again = nbguard(lab, "service", "install")
-    assert again.code == 0, again
-    assert pid(lab) == first, "nothing changed: nothing is restarted"
+    configure(lab, OFTEN)
+    assert not report(lab)["up_to_date"]
+    for _ in range(2):
+        again = nbguard(lab, "service", "install")
+        assert again.code == 0, again
+        assert pid(lab) == first, "of the daemon nothing changed: it is not restarted"
+        assert report(lab)["up_to_date"]
+    poll(lambda: have_run(lab), 30, every=0.2)
 
     save(lab, "eda.ipynb", notebook_bytes("x = 2"))
     poll(lambda: is_kept(lab, path, 2), 20, every=0.2)
@@ -88,42 +128,101 @@ def test_installed_it_survives_kill_hang_logout_and_reboot_and_is_gone_after_uni
     assert lab.root("loginctl", "list-sessions", "--no-legend").out == "", "nobody has logged in since"
     save(lab, "eda.ipynb", notebook_bytes("x = 4"))
     poll(lambda: is_kept(lab, path, 4), 20, every=0.2)
+    poll(lambda: have_run(lab), 30, every=0.2)
+    assert alerts(lab) == {}
+
+    assert lab.root("loginctl", "disable-linger", USER).code == 0
+    lab.login()  # lingering was all that kept the manager
+    assert nbguard(lab, "service", "status").code == 1, "the next logout would end it"
+    answer = nbguard(lab, "service", "install")
+    assert answer.code == 0, answer
+    assert report(lab)["lingers"]
 
     answer = nbguard(lab, "service", "uninstall")
     assert answer.code == 0, answer
     assert pid(lab) == 0
-    assert not (lab.home / UNIT).exists()
     assert not list((lab.home / ".config/systemd/user").rglob("*nbguard*"))
+    assert not list((lab.home / ".local/share/systemd").rglob("*nbguard*")), "timers leave no stamps"
     assert not (lab.linger / USER).exists(), "we turned lingering on, and off again"
     assert is_kept(lab, path, 4), "the archive is not touched"
-    lab.login()  # lingering was all that kept the manager
-    assert nbguard(lab, "service", "status").code == 1
+    lab.login()
+    known = lab.user("systemctl", "--user", "list-units", "--all", "--plain", "--no-legend", "*nbguard*")
+    assert known.out == "", "nor does the manager remember anything"
+    said = report(lab)
+    assert not said["wanted"]
+    assert not said["active"]
     assert nbguard(lab, "service", "uninstall").code == 0, "a second time there is nothing to do"
 
 
-def test_a_hung_daemon_is_killed_and_started_again_and_a_broken_configuration_is_not_tried_for_ever(lab: Lab) -> None:
+def test_what_hangs_is_ended_and_what_fails_for_good_is_told_once(lab: Lab) -> None:
     path = save(lab, "eda.ipynb", notebook_bytes("x = 1"))
-    override = lab.home / ".config/systemd/user/nbguard.service.d"
-    assert lab.user("mkdir", "-p", f"{HOME}/.config/systemd/user/nbguard.service.d").code == 0
-    (override / "sooner.conf").write_text("[Service]\nWatchdogSec=4\nRestartSec=1\n")
+    override(lab, "nbguard.service", "WatchdogSec=4\nRestartSec=1")
     assert nbguard(lab, "setup", "--yes", "--watch", f"{HOME}/work").code == 0
     first = pid(lab)
     assert lab.root("kill", "-STOP", str(first)).code == 0
     assert lab.root("grep", "-q", "^State:.T", f"/proc/{first}/status").code == 0, "it hangs"
+    override(lab, "nbguard-check-light.service", "ExecStart=\nExecStart=/bin/sleep 100\nTimeoutStartSec=1")
+    assert lab.user("systemctl", "--user", "start", "nbguard-check-light.service").code == 1
+    assert "it did not end in time" in poll(lambda: alerts(lab).get("nbguard-check-light.service"), 20, every=0.1)
+    assert not report(lab)["checkers"][1]["result"].startswith("success")
     poll(lambda: pid(lab) not in (0, first) and is_active(lab), 40, every=0.2)
     log = lab.user("journalctl", "--user", "--unit", "nbguard").out
     assert "atchdog" in log, log
     assert is_kept(lab, path, 1)
 
     configuration = lab.home / ".config/nbguard/config.toml"
-    configuration.write_text(configuration.read_text() + "\nnonsense = 1\n")
+    configure(lab, "\nnonsense = 1\n")
     lab.user("systemctl", "--user", "restart", "nbguard")
     poll(lambda: lab.user("systemctl", "--user", "is-failed", "nbguard").out == "failed", 20, every=0.2)
     shown = lab.user("systemctl", "--user", "show", "nbguard", "--property=ExecMainStatus,NRestarts").out
     assert "ExecMainStatus=78" in shown
+    assert "the configuration cannot be used" in poll(lambda: alerts(lab).get("nbguard.service"), 20, every=0.1)
+    told = lab.user("journalctl", "--user", "--priority=alert", "--output=cat").out.splitlines()
+    assert len([line for line in told if "Notebooks may not be protected" in line]) == 1, "both within ten minutes"
     before = shown
     configuration.write_text(configuration.read_text().replace("nonsense = 1\n", ""))
     assert lab.user("systemctl", "--user", "show", "nbguard", "--property=ExecMainStatus,NRestarts").out == before
     answer = nbguard(lab, "service", "install")
     assert answer.code == 0, answer
     assert is_active(lab), "mended, and installed again, it runs"
+    assert "nbguard.service" not in alerts(lab), "and its note is gone"
+
+
+def test_without_its_environment_and_without_a_home_it_is_still_told_outside_of_it(lab: Lab) -> None:
+    save(lab, "eda.ipynb", notebook_bytes("x = 1"))
+    python = environment_in_home(lab)
+    assert nbguard(lab, "setup", "--yes", "--watch", f"{HOME}/work", python=python).code == 0
+    configure(lab, OFTEN)
+    answer = nbguard(lab, "service", "install", python=python)
+    assert answer.code == 0, answer
+    poll(lambda: have_run(lab), 30, every=0.2)
+
+    shutil.rmtree(lab.home / "venv")
+    gone = "the program that it starts is gone"
+    assert gone in poll(lambda: alerts(lab).get("nbguard-check-light.service"), 20, every=0.1)
+    said = report(lab)
+    assert said["active"], "the daemon still runs, from memory"
+    assert not said["command_exists"]
+    assert "exit-code 203" in poll(lambda: report(lab)["checkers"][1]["result"], 20, every=0.1)
+
+    for place in lab.root("sh", "-c", f"ls -d /var/tmp/nbguard-{UID}-*").out.split():
+        lab.root("sh", "-c", f"rm -f {place}/ALERT-* {place}/.told*")
+    assert lab.root("sh", "-c", f"find {HOME} -mindepth 1 -delete").code == 0
+    assert not list(lab.home.iterdir()), "nothing is left of HOME"
+    assert gone in poll(lambda: alerts(lab).get("nbguard-check-light.service"), 20, every=0.1)
+    assert lab.root("sh", "-c", "journalctl | grep -c 'Notebooks may not be protected'").out != "0"
+
+    assert lab.root("loginctl", "disable-linger", USER).code == 0
+    lab.logout()
+    running = lab.root("ps", "-u", USER, "-o", "args=")
+    assert "nbguard" not in running.out, "without lingering nothing local is left to tell: that takes another machine"
+
+
+def environment_in_home(lab: Lab) -> str:
+    """A virtual environment in the user's home that has what this one has; its interpreter."""
+    folder = lab.home / "venv"
+    (folder / "bin").mkdir(parents=True)
+    shutil.copy(f"{sys.prefix}/pyvenv.cfg", folder)
+    (folder / "lib").symlink_to(f"{sys.prefix}/lib")
+    (folder / "bin/python").symlink_to(os.path.realpath(sys.executable))
+    return f"{HOME}/venv/bin/python"
