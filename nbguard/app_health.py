@@ -1,4 +1,4 @@
-"""The composition root's second page: what `status` and `doctor` look at, wired from the rooms."""
+"""The composition root's second page: what `status`, `check` and `doctor` look at, wired from the rooms."""
 
 from __future__ import annotations
 
@@ -39,9 +39,15 @@ def unmeant_starts(context: Context) -> int:
 
 def health_sources(context: Context, bad_configuration: NbguardError | None = None) -> Sources:
     """Where `status` gets its facts from."""
+    from dataclasses import replace
+
+    from nbguard.health.starts import bad_starts
+    from nbguard.stops import excuses, read_stop
+
+    places, clock = context.places, SystemClock()
     unreadable: list[str] = []
-    return system_sources(
-        context.places,
+    sources = system_sources(
+        places,
         context.settings,
         walk=lambda roots: _notebooks(context, roots, unreadable),
         unreadable=lambda: unreadable,
@@ -49,6 +55,15 @@ def health_sources(context: Context, bad_configuration: NbguardError | None = No
         spool=lambda: _spool(context),
         bad_configuration=bad_configuration,
         wiped=lambda: _wiped(context),
+    )
+    return replace(
+        sources,
+        reserve=reserve_of(context.settings or Settings()).of,
+        noted=lambda: _noted(context),
+        excused=lambda began: excuses(
+            read_stop(places.stop), boot=boot_id(), boottime_ns=clock.boottime_ns(), began=began
+        ),
+        bad_starts=lambda: bad_starts(os.path.join(places.state, "starts"), now=clock.now().timestamp()),
     )
 
 
@@ -97,6 +112,13 @@ def _wiped(context: Context) -> Sequence[Problem]:
 
     further = (context.places.emergency, context.places.home or "")
     return [words(note) for note in find_notes(open_to_all(), os.getuid(), further)]
+
+
+def _noted(context: Context) -> Sequence[Problem]:
+    """Units that their manager gave up on, as the alert unit noted it outside of HOME."""
+    from nbguard.notices import as_problem, failed_units
+
+    return [as_problem(failed) for failed in failed_units(context.places.emergency)]
 
 
 def _ask_catalog(context: Context, ask: Callable[[Catalog], _Answer]) -> _Answer:

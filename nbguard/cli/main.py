@@ -41,6 +41,7 @@ COMMANDS = {
     "pin": "Never prune this version.",
     "adopt": "Bring everything back from a mirror.",
     "status": "What is protected, how fresh, what is wrong.",
+    "check": "Prove that protection works, and tell people when it does not.",
     "service": "The daemon in the background.",
     "config": "Show, validate or locate the configuration.",
     "doctor": "What is wrong with this machine.",

@@ -145,7 +145,7 @@ def _print_report(report: ServiceReport) -> None:
 
 def _refuse_second_daemon(context: Context, service_pid: int | None) -> None:
     """A daemon in some terminal holds the lock: the service would start in vain, again and again."""
-    from nbguard.health.gather import is_locked
+    from nbguard.health.places_seen import is_locked
 
     if service_pid is None and is_locked(context.places.daemon_lock):
         raise NbguardError("a daemon already runs in the foreground", hint="end it, then install the service")

@@ -16,14 +16,14 @@ from nbguard.cli.output import clean, print_json
 def command(context: Context, as_object: bool) -> int:
     """What is protected, how fresh, what is wrong and what to do.
 
-    Exit codes: 0 protected (also when something needs a look), 20 stalled, 22 a notebook in scope is not protected,
-    78 bad configuration.
+    Exit codes: 0 protected (also when something needs a look), 20 stalled, 21 nobody is known to read the channels,
+    22 something in scope is not protected, 78 bad configuration.
     """
-    from nbguard import app_health
+    from nbguard import app_check
     from nbguard.health import status
 
     bad = context.look_past_settings()
-    report = status.look(app_health.health_sources(context, bad))
+    report = status.look(app_check.check_sources(context, bad))
     if as_object:
         print_json(status.as_json(report))
     else:

@@ -1,30 +1,50 @@
-"""Facts, gathered: every reading of disk, process and clock that the verdict needs happens here."""
+"""Facts, gathered: every reading of disk, process and clock that the verdict needs happens here or in check.py."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from nbguard.alerting import ChannelReport, MirrorReport
 from nbguard.clock import Clock, SystemClock
 from nbguard.errors import NbguardError
-from nbguard.health.facts import Allowances, ArchiveFacts, DaemonFacts, Facts, RootFacts, SpoolFacts, Unprotected
+from nbguard.health.ages import Ages, awake_since, clock_facts, jump_between
+from nbguard.health.compare import digest_file, unprotected
+from nbguard.health.deadline import TookTooLong, within
+from nbguard.health.facts import (
+    Allowances,
+    ArchiveFacts,
+    Choices,
+    DaemonFacts,
+    Facts,
+    RootFacts,
+    ServiceFacts,
+    SpaceFacts,
+    SpoolFacts,
+    Unprotected,
+    Unseen,
+)
 from nbguard.health.heartbeat import read_heartbeat
+from nbguard.health.memory import CheckMemory, Run, read_memory
+from nbguard.health.places_seen import is_locked, look_at_root, look_at_space, stale_locks
 from nbguard.model import Head, Heartbeat, Problem, Signature, Status
 from nbguard.places import Places
 from nbguard.processes import boot_id, is_alive
 from nbguard.settings import Settings
+
+CHECKS_FILE = "checks.json"
+_DEADLINE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where facts come from. ``walk`` gives the notebooks in scope under the given roots; it must not raise for a
     root that is gone; ``unreadable`` then names the folders it was kept out of. ``heads`` and ``spool`` may raise
-    NbguardError, which becomes a fact itself."""
+    NbguardError, which becomes a fact itself. ``rehash`` picks notebooks that are read although nothing says that they
+    changed; ``excused`` says whether a daemon that began then is down by our own doing. ``deadline_seconds`` is for
+    each of these."""
 
     places: Places
     settings: Settings | None
@@ -40,6 +60,16 @@ class Sources:
     bad_configuration: NbguardError | None = None
     unreadable: Callable[[], Sequence[str]] = tuple
     wiped: Callable[[], Sequence[Problem]] = tuple
+    noted: Callable[[], Sequence[Problem]] = tuple
+    rehash: Callable[[str], bool] = field(default=lambda path: False)
+    reserve: Callable[[int], int] = field(default=lambda total: 0)
+    excused: Callable[[datetime | None], bool] = field(default=lambda began: False)
+    bad_starts: Callable[[], int] = field(default=lambda: 0)
+    service: Callable[[], ServiceFacts | None] = field(default=lambda: None)
+    channels: Callable[[], Sequence[ChannelReport]] = tuple
+    mirrors: Callable[[], Sequence[MirrorReport]] = tuple
+    memory: Callable[[], CheckMemory] = CheckMemory
+    deadline_seconds: float = _DEADLINE_SECONDS
 
 
 def system_sources(
@@ -69,14 +99,18 @@ def system_sources(
         bad_configuration=bad_configuration,
         unreadable=unreadable,
         wiped=wiped,
+        memory=lambda: read_memory(os.path.join(places.state, CHECKS_FILE)),
     )
 
 
 def allowances(settings: Settings | None) -> Allowances:
     """How long things may take, as the configured intervals have it (defaults: 60 s, 60 s, 10 min, 31 min)."""
     settings = settings or Settings()
-    intervals, limits = settings.intervals, settings.limits
-    heartbeat_seconds = max(2.0, 6 * intervals.heartbeat_seconds)
+    intervals, limits, checks = settings.intervals, settings.limits, settings.checks
+    # A few beats may be late; one that is not due yet is not.
+    heartbeat_seconds = max(
+        2.0, 2.5 * intervals.heartbeat_seconds, min(checks.down_seconds, 6 * intervals.heartbeat_seconds)
+    )
     return Allowances(
         heartbeat_seconds=heartbeat_seconds,
         quiet_seconds=max(5.0, intervals.sweep_seconds / 4),
@@ -85,36 +119,101 @@ def allowances(settings: Settings | None) -> Allowances:
         slow_interval_seconds=limits.slow_interval_seconds,
         slow_over_bytes=limits.slow_over_bytes,
         refuse_over_bytes=limits.refuse_over_bytes,
+        mirror_late_seconds=checks.mirror_late_seconds,
+        forecast_seconds=96 * checks.full_seconds,
+    )
+
+
+def this_run(sources: Sources) -> Run:
+    """What all three clocks say."""
+    clock = sources.clock
+    return Run(
+        at=clock.now(),
+        boot=sources.boot,
+        boottime_seconds=clock.boottime_ns() / 1e9,
+        monotonic_seconds=clock.monotonic(),
     )
 
 
 def gather(sources: Sources) -> Facts:
     """Read everything once. Raises nothing for what is broken: that is what the facts are about."""
-    settings = sources.settings
-    daemon = _daemon(sources)
-    roots = tuple(_root(path) for path in watched_roots(settings, daemon.heartbeat))
-    on_disk = sources.walk([root.path for root in roots if not root.trouble])
+    settings, memory = sources.settings, sources.memory()
+    base = gather_light(sources)
+    unseen = list(base.unseen)
+    roots, on_disk = _roots(sources, base.daemon.heartbeat, memory, unseen)
     heads, trouble = _heads(sources)
+    living = {head.path: head for head in heads if not head.is_deleted}
     # After the walk, not before: what was saved while we looked must not seem to come from the future.
-    now = sources.clock.now()
-    unread = _unread(trouble, now) if trouble is not None else None
-    unprotected = () if unread else _unprotected(on_disk, heads, sources.digest, now, daemon.heartbeat)
+    run = this_run(sources)
+    jump = jump_between(memory.looked, run, memory.jump)
+    ages = Ages(now=run.at.timestamp(), jump=jump)
+    unread = _unread(trouble, run.at) if trouble is not None else None
+    late: tuple[Unprotected, ...] = ()
+    if unread is None:
+        try:
+            late = within(
+                2 * sources.deadline_seconds,
+                lambda: unprotected(
+                    on_disk,
+                    living,
+                    digest=sources.digest,
+                    rehash=sources.rehash,
+                    ages=ages,
+                    beat=base.daemon.heartbeat,
+                ),
+                "the disk that notebooks are on",
+            )
+        except TookTooLong as error:
+            unread = _unread(error, run.at)
     slow_over_bytes = (settings or Settings()).limits.slow_over_bytes
+    return replace(
+        base,
+        now=run.at,
+        roots=tuple(_counted(root, on_disk, None if trouble else living) for root in roots),
+        notebooks=len(on_disk),
+        unprotected=late,
+        slow=tuple(sorted(path for path, signature in on_disk.items() if signature.size > slow_over_bytes)),
+        emptied=tuple(sorted(head.path for head in living.values() if head.status is Status.EMPTIED)),
+        spool=_spool(sources, ages, unseen),
+        archive=_archive(sources, run, unseen),
+        unread=unread,
+        unreadable=_shut(sources.unreadable(), living),
+        wiped=tuple(sources.wiped()),
+        space=_space(sources, roots, memory, unseen),
+        choices=base.choices and replace(base.choices, shares_disk=_shares_disk(sources.places, roots)),
+        mirrors=tuple(sources.mirrors()),
+        unseen=tuple(unseen),
+    )
+
+
+def gather_light(sources: Sources) -> Facts:
+    """The daemon, its manager, the clock, and who hears of it: no folder, no archive, no catalog. What else there is
+    is as the last full check had it."""
+    memory, run, settings = sources.memory(), this_run(sources), sources.settings
+    daemon, bad = _daemon(sources), sources.bad_configuration
+    unseen: list[Unseen] = []
+    service = _service(sources, unseen)
     return Facts(
-        now=now,
+        now=run.at,
         daemon=daemon,
         configured=settings is not None,
-        roots=roots,
-        notebooks=len(on_disk),
-        unprotected=unprotected,
-        slow=tuple(sorted(path for path, signature in on_disk.items() if signature.size > slow_over_bytes)),
-        emptied=tuple(sorted(head.path for head in heads.values() if head.status is Status.EMPTIED)),
-        spool=_spool(sources),
-        archive=_archive(sources.places),
-        unread=unread,
-        bad_configuration=_bad_configuration(sources, now),
-        unreadable=_shut(sources.unreadable(), heads),
-        wiped=tuple(sources.wiped()),
+        roots=tuple(RootFacts(path=path) for path in watched_roots(settings, daemon.heartbeat)),
+        notebooks=memory.notebooks,
+        unprotected=(),
+        slow=(),
+        emptied=(),
+        spool=SpoolFacts(),
+        archive=ArchiveFacts(made=os.path.exists(sources.places.archive_marker), present=True),
+        bad_configuration=None
+        if bad is None
+        else Problem(code=bad.code, message=bad.message, hint=bad.hint, since=run.at),
+        noted=tuple(sources.noted()),
+        service=service,
+        choices=_choices(settings, service),
+        clock=clock_facts(jump_between(memory.looked, run, memory.jump), run),
+        channels=tuple(sources.channels()),
+        awake_since=awake_since(memory, run),
+        unseen=tuple(unseen),
     )
 
 
@@ -125,49 +224,11 @@ def watched_roots(settings: Settings | None, heartbeat: Heartbeat | None) -> tup
     return tuple(dict.fromkeys((*configured, *lent)))
 
 
-def is_locked(path: str) -> bool:
-    """Whether a process holds the flock on ``path``. On Linux without touching the lock, so that no daemon that is
-    just starting finds it taken by us."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        inode = os.fstat(fd).st_ino
-        try:
-            with open("/proc/locks", encoding="ascii", errors="replace") as file:
-                # "3: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF"; the device is not compared (btrfs shows another)
-                return any(" FLOCK " in line and f":{inode} " in line for line in file)
-        except OSError:
-            return refuses_share(fd)
-    finally:
-        os.close(fd)
-
-
-def refuses_share(fd: int) -> bool:
-    """Whether another process holds the flock on an open file; takes a shared one for a moment to find out."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in (errno.EAGAIN, errno.EACCES)
-    return False
-
-
-def digest_file(path: str) -> str | None:
-    """SHA-256 of a file's bytes in hex; None when it cannot be read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with open(fd, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
 def _daemon(sources: Sources) -> DaemonFacts:
     beat, clock = sources.heartbeat(), sources.clock
     up_seconds = clock.boottime_ns() / 1e9
     if beat is None:
-        return DaemonFacts(up_seconds=up_seconds)
+        return DaemonFacts(up_seconds=up_seconds, is_excused=sources.excused(None), bad_starts=sources.bad_starts())
     age_seconds: float | None
     if beat.boot == sources.boot:
         age_seconds = max(0.0, (clock.boottime_ns() - beat.beat_boottime_ns) / 1e9)
@@ -184,25 +245,55 @@ def _daemon(sources: Sources) -> DaemonFacts:
         up_seconds=up_seconds,
         pid_alive=sources.pid_alive(beat.pid),
         lock_held=sources.lock_held(),
+        is_excused=sources.excused(beat.since),
+        bad_starts=sources.bad_starts(),
     )
 
 
-def _root(path: str) -> RootFacts:
+def _service(sources: Sources, unseen: list[Unseen]) -> ServiceFacts | None:
     try:
-        with os.scandir(path) as entries:
-            next(entries, None)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        return RootFacts(path=path, trouble="root-gone", reason=error.strerror or "gone")
-    except OSError as error:
-        return RootFacts(path=path, trouble="root-unreadable", reason=error.strerror or "unreadable")
-    return RootFacts(path=path)
-
-
-def _heads(sources: Sources) -> tuple[dict[str, Head], NbguardError | None]:
-    try:
-        return {head.path: head for head in sources.heads() if not head.is_deleted}, None
+        return within(sources.deadline_seconds, sources.service, "the service manager")
     except NbguardError as error:
-        return {}, error
+        unseen.append(Unseen(what="service", reason=error.message))
+        return None
+
+
+def _roots(
+    sources: Sources, beat: Heartbeat | None, memory: CheckMemory, unseen: list[Unseen]
+) -> tuple[list[RootFacts], dict[str, Signature]]:
+    """Each root and the notebooks in it, each with a deadline of its own: one dead mount hides no other root."""
+    facts: list[RootFacts] = []
+    on_disk: dict[str, Signature] = {}
+    for path in watched_roots(sources.settings, beat):
+
+        def look(path: str = path) -> tuple[RootFacts, Mapping[str, Signature]]:
+            root = look_at_root(path, memory.covered.get(path))
+            return root, {} if root.trouble else sources.walk([path])
+
+        try:
+            root, found = within(sources.deadline_seconds, look, path)
+        except TookTooLong as error:
+            unseen.append(Unseen(what=path, reason=error.message))
+            root, found = RootFacts(path=path, trouble="root-unreadable", reason="it does not answer"), {}
+        facts.append(root)
+        on_disk.update(found)
+    return facts, on_disk
+
+
+def _counted(root: RootFacts, on_disk: Mapping[str, Signature], living: Mapping[str, Head] | None) -> RootFacts:
+    prefix = root.path.rstrip("/") + "/"
+    return replace(
+        root,
+        notebooks=sum(1 for path in on_disk if path.startswith(prefix)),
+        living=None if living is None else sum(1 for path in living if path.startswith(prefix)),
+    )
+
+
+def _heads(sources: Sources) -> tuple[Sequence[Head], NbguardError | None]:
+    try:
+        return within(2 * sources.deadline_seconds, sources.heads, "the catalog"), None
+    except NbguardError as error:
+        return (), error
 
 
 def _unread(error: NbguardError, now: datetime) -> Problem:
@@ -215,75 +306,67 @@ def _shut(unreadable: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ..
     return tuple(folder for folder in unreadable if any(path.startswith(folder + "/") for path in heads))
 
 
-def _bad_configuration(sources: Sources, now: datetime) -> Problem | None:
-    error = sources.bad_configuration
-    return None if error is None else Problem(code=error.code, message=error.message, hint=error.hint, since=now)
-
-
-def _spool(sources: Sources) -> SpoolFacts:
+def _spool(sources: Sources, ages: Ages, unseen: list[Unseen]) -> SpoolFacts:
     try:
-        return sources.spool()
-    except NbguardError:
+        found = within(sources.deadline_seconds, sources.spool, "the spool")
+    except NbguardError as error:
+        unseen.append(Unseen(what="spool", reason=error.message))
         return SpoolFacts()
+    if found.oldest_seconds is None:
+        return found
+    return replace(found, oldest_seconds=ages.of(ages.now - found.oldest_seconds))
 
 
-def _archive(places: Places) -> ArchiveFacts:
-    return ArchiveFacts(
-        made=os.path.exists(places.archive_marker),
-        present=os.path.isfile(os.path.join(places.archive, "HEAD")),
+def _archive(sources: Sources, run: Run, unseen: list[Unseen]) -> ArchiveFacts:
+    places, older_than_seconds = sources.places, allowances(sources.settings).stalled_seconds
+
+    def look() -> ArchiveFacts:
+        return ArchiveFacts(
+            made=os.path.exists(places.archive_marker),
+            present=os.path.isfile(os.path.join(places.archive, "HEAD")),
+            stale_locks=stale_locks(places.archive, run.at.timestamp(), older_than_seconds),
+        )
+
+    try:
+        return within(sources.deadline_seconds, look, "the archive")
+    except TookTooLong as error:
+        unseen.append(Unseen(what="archive", reason=error.message))
+        return ArchiveFacts(made=True, present=True)
+
+
+def _space(
+    sources: Sources, roots: Sequence[RootFacts], memory: CheckMemory, unseen: list[Unseen]
+) -> tuple[SpaceFacts, ...]:
+    places, checks = sources.places, (sources.settings or Settings()).checks
+    ours = [("archive", places.archive), ("spool", places.spool), ("state", places.state)]
+    if not os.path.isdir(places.state) and not os.path.isdir(places.archive):
+        return ()  # nothing of ours is here
+    roles = [*ours, *(("root", root.path) for root in roots if not root.trouble)]
+
+    def look() -> tuple[SpaceFacts, ...]:
+        return look_at_space(roles, memory.space, sources.reserve, least_seconds=4 * checks.full_seconds)
+
+    try:
+        return within(sources.deadline_seconds, look, "the file systems")
+    except TookTooLong as error:
+        unseen.append(Unseen(what="space", reason=error.message))
+        return ()
+
+
+def _choices(settings: Settings | None, service: ServiceFacts | None) -> Choices | None:
+    if settings is None:
+        return None
+    return Choices(
+        channels=len(settings.channels),
+        without_channels=settings.alerts.without_channels,
+        mirrors=len(settings.mirrors),
+        has_service=service is not None,
     )
 
 
-def _unprotected(
-    on_disk: Mapping[str, Signature],
-    heads: Mapping[str, Head],
-    digest: Callable[[str], str | None],
-    now: datetime,
-    beat: Heartbeat | None,
-) -> tuple[Unprotected, ...]:
-    """Notebooks whose bytes are not those of their head. Equal signatures are believed; a file that was only touched
-    (same size, new times) is read, so that `touch` raises no alarm."""
-    found = []
-    for path, signature in on_disk.items():
-        head = heads.get(path)
-        if head is not None:
-            if head.signature == signature:
-                continue
-            same_size = head.signature is None or head.signature.size == signature.size
-            if same_size and digest(path) == head.sha256:
-                continue
-        changed = max(signature.mtime_ns, signature.ctime_ns) / 1e9
-        could_keep_since = max(changed, _reachable_since(path, beat, is_new=head is None))
-        found.append(
-            Unprotected(
-                path=path,
-                size=signature.size,
-                quiet_seconds=max(0.0, now.timestamp() - changed),
-                waiting_seconds=max(0.0, now.timestamp() - could_keep_since),
-            )
-        )
-    return tuple(found)
-
-
-def _reachable_since(path: str, beat: Heartbeat | None, *, is_new: bool) -> float:
-    """The wall-clock second since which this daemon can have seen the notebook (0 when no daemon says).
-
-    A folder that is moved into a root brings notebooks whose own times are old; its own ctime tells. That excuses only
-    what has no version yet, and only until the next sweep: in a busy folder the ctime is always new.
-    """
-    if beat is None or beat.stopped:
-        return 0.0
-    since = beat.since.timestamp()
-    report = next((report for report in beat.roots if path.startswith(report.path.rstrip("/") + "/")), None)
-    if is_new and report is not None:
-        swept = report.last_sweep_at.timestamp() if report.last_sweep_at is not None else since
-        folder = os.path.dirname(path)
-        while len(folder) >= len(report.path):
-            try:
-                moved = os.stat(folder).st_ctime
-            except OSError:
-                break
-            if moved > swept:
-                since = max(since, moved)
-            folder = os.path.dirname(folder) if folder != "/" else ""
-    return since
+def _shares_disk(places: Places, roots: Sequence[RootFacts]) -> bool:
+    try:
+        device = os.stat(places.archive).st_dev
+    except OSError:
+        return False
+    return any(root.device == device for root in roots)

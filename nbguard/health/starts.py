@@ -21,6 +21,15 @@ def count_start(path: str, *, now: float, ended_well: bool) -> int:
         replace_durably(path, lines.encode("ascii"))
     except OSError:
         pass  # a disk that takes nothing has its own problem
+    return _unmeant(starts, now)
+
+
+def bad_starts(path: str, *, now: float) -> int:
+    """How many starts of the last hour came after an end that was not meant, for whoever only looks."""
+    return _unmeant(_read(path), now)
+
+
+def _unmeant(starts: list[tuple[float, bool]], now: float) -> int:
     return sum(1 for at, well in starts if not well and 0 <= now - at <= CALM_SECONDS)
 
 

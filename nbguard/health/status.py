@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
+from nbguard.alerting import ChannelReport, MirrorReport
 from nbguard.clock import iso
 from nbguard.health.facts import Facts
 from nbguard.health.gather import Sources, allowances, gather
+from nbguard.health.memory import CheckMemory
 from nbguard.health.verdict import State, Verdict, assess
+from nbguard.health.weighing import STANDING
 from nbguard.model import Problem, RootReport
 
 
@@ -22,6 +26,7 @@ class Report:
     verdict: Verdict
     slow_interval_seconds: float
     slow_over_bytes: int
+    memory: CheckMemory = field(default_factory=CheckMemory)
 
 
 def look(sources: Sources) -> Report:
@@ -33,6 +38,7 @@ def look(sources: Sources) -> Report:
         verdict=assess(facts, allowed),
         slow_interval_seconds=allowed.slow_interval_seconds,
         slow_over_bytes=allowed.slow_over_bytes,
+        memory=sources.memory(),
     )
 
 
@@ -57,11 +63,12 @@ def as_json(report: Report) -> dict[str, object]:
             "bytes": facts.spool.bytes,
             "oldest_seconds": _rounded(facts.spool.oldest_seconds),
         },
-        "channels": [],
-        "mirrors": [],
+        "channels": [_channel(channel) for channel in facts.channels],
+        "mirrors": [_mirror(mirror) for mirror in facts.mirrors],
         "problems": [_problem(problem) for problem in verdict.problems],
         "watching": [_watching(root) for root in _reports(report)],
         "notes": list(_notes(report)),
+        "proven": {name: _time(at) for name, at in _proven(report.memory)},
     }
 
 
@@ -80,14 +87,21 @@ def as_lines(report: Report) -> Iterator[str]:
         known = reports.get(fact.path)
         how = f" ({known.mode}{': ' + known.note if known.note else ''})" if known is not None else ""
         yield f"  watched: {_readable(fact.path)}{how}"
+    yield f"  {_proven_line(report)}"
+    for channel in facts.channels:
+        yield f"  channel: {_readable(channel.name)} to {_readable(channel.human)}: {_standing(channel)}"
+    for mirror in facts.mirrors:
+        yield f"  mirror: {_readable(mirror.name)}: {_freshness(mirror)}"
     for note in _notes(report):
         yield f"  note: {note}"
-    for problem in verdict.problems:
+    for each in verdict.weighed:
+        problem = each.problem
         told = not problem.subject or problem.subject in problem.message
         subject = "" if told else f"{_readable(problem.subject)}: "
-        yield f"problem: {problem.code}: {subject}{_readable(problem.message)}"
+        kind = "advice: " if problem.code in STANDING else "problem:"
+        yield f"{kind} {problem.code}: {subject}{_readable(problem.message)}"
         if problem.hint:
-            yield f"hint:    {problem.hint}"
+            yield f"hint:    {_readable(problem.hint)}"
 
 
 def _headline(facts: Facts, verdict: Verdict) -> str:
@@ -120,12 +134,81 @@ def _daemon_line(report: Report) -> str:
     beat = report.facts.daemon.heartbeat
     if beat is None or not report.verdict.running:
         return "the daemon is not running"
-    since = beat.since.astimezone()
-    offset = f"{since:%z}"
     return (
-        f"the daemon has been running since {since:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]} (process {beat.pid}); "
+        f"the daemon has been running since {_local(beat.since)} (process {beat.pid}); "
         f"{_count(beat.kept, 'version')} kept since then"
     )
+
+
+def _proven(memory: CheckMemory) -> Iterator[tuple[str, datetime | None]]:
+    yield "canary_at", memory.canary_at
+    yield "drill_at", memory.drill_at
+    yield "full_check_at", memory.full.at if memory.full is not None else None
+    yield "light_check_at", memory.light.at if memory.light is not None else None
+
+
+def _proven_line(report: Report) -> str:
+    memory = report.memory
+    if memory.full is None:
+        return "never proven by an independent check (nbguard check)"
+    parts = [
+        f"{what} {_local(at)}" for what, at in (("a canary", memory.canary_at), ("a restore", memory.drill_at)) if at
+    ]
+    done = ", ".join(parts) or "nothing yet"
+    return f"last proven: {done}; last checked {_local(memory.full.at)}"
+
+
+def _standing(channel: ChannelReport) -> str:
+    answered = f", last answered {_local(channel.answered_at)}" if channel.answered_at is not None else ""
+    waiting = f", {_count(channel.waiting, 'message')} waiting" if channel.waiting else ""
+    trouble = f" ({_readable(channel.trouble)})" if channel.trouble else ""
+    return f"{channel.state}{answered}{waiting}{trouble}"
+
+
+def _freshness(mirror: MirrorReport) -> str:
+    if mirror.verified_at is None:
+        done = "nothing was read back from it yet"
+    else:
+        done = f"all of ours was read back {_local(mirror.verified_at)}"
+    behind = f", behind since {_local(mirror.behind_since)}" if mirror.behind_since is not None else ""
+    trouble = f" ({_readable(mirror.trouble)})" if mirror.trouble else ""
+    return f"{done}{behind}{trouble}"
+
+
+def _channel(channel: ChannelReport) -> dict[str, object]:
+    return {
+        "name": _readable(channel.name),
+        "human": _readable(channel.human),
+        "address": _readable(channel.address),
+        "state": str(channel.state),
+        "answered_at": _time(channel.answered_at),
+        "asked_at": _time(channel.asked_at),
+        "sent_at": _time(channel.sent_at),
+        "trouble": _readable(channel.trouble),
+        "waiting": channel.waiting,
+    }
+
+
+def _mirror(mirror: MirrorReport) -> dict[str, object]:
+    return {
+        "name": _readable(mirror.name),
+        "address": _readable(mirror.address),
+        "tried_at": _time(mirror.tried_at),
+        "verified_at": _time(mirror.verified_at),
+        "behind_since": _time(mirror.behind_since),
+        "trouble": _readable(mirror.trouble),
+        "foreign": _readable(mirror.foreign),
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else iso(at)
+
+
+def _local(at: datetime) -> str:
+    local = at.astimezone()
+    offset = f"{local:%z}"
+    return f"{local:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
 
 
 def _notes(report: Report) -> Iterator[str]:

@@ -12,17 +12,10 @@ import pytest
 
 from nbguard.durable import FileLock
 from nbguard.errors import ArchiveTrouble
+from nbguard.health.compare import digest_file
 from nbguard.health.facts import Facts, SpoolFacts
-from nbguard.health.gather import (
-    Sources,
-    allowances,
-    digest_file,
-    gather,
-    is_locked,
-    refuses_share,
-    system_sources,
-    watched_roots,
-)
+from nbguard.health.gather import Sources, allowances, gather, system_sources, watched_roots
+from nbguard.health.places_seen import is_locked, refuses_share
 from nbguard.model import Head, Heartbeat, Moment, RootReport, Signature, Status
 from nbguard.places import Places, find_places
 from nbguard.settings import Intervals, Settings

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbguard.health.facts import Allowances, ArchiveFacts, DaemonFacts, Facts, RootFacts, SpoolFacts, Unprotected
-from nbguard.health.verdict import MOST_LISTED, State, assess
+from nbguard.health.verdict import State, assess
+from nbguard.health.weighing import MOST_LISTED
 from nbguard.model import Heartbeat, Problem, RootReport
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)

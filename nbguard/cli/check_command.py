@@ -1,0 +1,37 @@
+"""`nbguard check`: the independent check, which trusts nobody's word and tells people what it finds."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from nbguard.cli.context import Context
+from nbguard.cli.output import clean, print_json
+
+
+@click.command()
+@click.option("--light", is_flag=True, help="Only whether the daemon is there and answers.")
+@click.option("--no-send", is_flag=True, help="Tell nobody, and record no incident.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(context: Context, *, light: bool, no_send: bool, as_object: bool) -> int:
+    """Prove that protection works: keep a canary and ask for it back, restore an old version, read old objects again,
+    compare every notebook with what is durable.
+
+    Exit codes: 0 protected (also when something needs a look), 11 another check is at work, 20 stalled, 21 nobody is
+    known to read the channels, 22 something in scope is not protected, 78 bad configuration.
+    """
+    from nbguard.app_check import run_check
+    from nbguard.health import status
+
+    bad = context.look_past_settings()
+    checked = run_check(context, bad, light=light, sends=not no_send)
+    if as_object:
+        print_json({**status.as_json(checked.report), "light": light})
+    else:
+        for line in status.as_lines(checked.report):
+            sys.stdout.write(clean(line) + "\n")
+    if bad is not None:
+        raise bad
+    return checked.report.verdict.exit_code

@@ -1,0 +1,233 @@
+"""`state/checks.json`: what checks remember of each other. Losing it costs one forecast and a few proofs made anew."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import TypeVar
+
+from nbguard.clock import from_iso, iso
+from nbguard.durable import replace_durably
+
+FORMAT = 1
+_MOST_BYTES = 4_000_000
+_MOST_ROWS = 5_000
+
+_Noun = TypeVar("_Noun")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """When something last ran: the wall clock, and both clocks of that boot (seconds), which no one can set."""
+
+    at: datetime
+    boot: str
+    boottime_seconds: float
+    monotonic_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Free bytes and inodes of one file system at a second since 1970."""
+
+    at: float
+    bytes: int
+    inodes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """What was in sight under one root, on which device; ``fell_at`` is when it had fallen (seconds since 1970)."""
+
+    notebooks: int
+    device: int | None = None
+    fell_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jump:
+    """The wall clock was set by ``seconds``. ``wall_before`` is the last second since 1970 that was read before."""
+
+    seconds: float
+    wall_before: float
+    boot: str
+    boottime_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackRead:
+    """How far a pack was read again in this round, and when it was last read to its end (seconds since 1970)."""
+
+    offset: int = 0
+    read_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Still:
+    """A proof that failed and has not succeeded since, so that its finding stays until it does."""
+
+    code: str
+    message: str
+    hint: str
+    since: datetime
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckMemory:
+    """Everything. ``in_row`` counts full checks that came when they were due: so many make a regular checker.
+    ``woke_at``: when this machine was last seen to have woken. ``protected`` is the last full check's count."""
+
+    light: Run | None = None
+    full: Run | None = None
+    looked: Run | None = None
+    canary_at: datetime | None = None
+    drill_at: datetime | None = None
+    whole_drill_at: datetime | None = None
+    connected_at: datetime | None = None
+    woke_at: float = 0.0
+    in_row: int = 0
+    runs: int = 0
+    notebooks: int = 0
+    protected: int = 0
+    jump: Jump | None = None
+    covered: Mapping[str, Covered] = field(default_factory=dict)
+    space: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    packs: Mapping[str, PackRead] = field(default_factory=dict)
+    still: Mapping[str, Still] = field(default_factory=dict)
+
+
+def read_memory(path: str) -> CheckMemory:
+    """What was remembered; nothing when there is no such file, or what is there makes no sense."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            table = _table(json.loads(file.read(_MOST_BYTES), parse_constant=_refuse))
+        if table.get("v") != FORMAT:
+            return CheckMemory()
+        return CheckMemory(
+            light=_optional(table.get("light"), _run),
+            full=_optional(table.get("full"), _run),
+            looked=_optional(table.get("looked"), _run),
+            canary_at=_optional(table.get("canary_at"), _moment),
+            drill_at=_optional(table.get("drill_at"), _moment),
+            whole_drill_at=_optional(table.get("whole_drill_at"), _moment),
+            connected_at=_optional(table.get("connected_at"), _moment),
+            in_row=_count(table.get("in_row", 0)),
+            runs=_count(table.get("runs", 0)),
+            notebooks=_count(table.get("notebooks", 0)),
+            protected=_count(table.get("protected", 0)),
+            woke_at=_number(table.get("woke_at", 0.0)),
+            jump=_optional(table.get("jump"), _jump),
+            covered=_each(table.get("covered"), _covered),
+            space=_each(table.get("space"), _samples),
+            packs=_each(table.get("packs"), _pack),
+            still=_each(table.get("still"), _still),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return CheckMemory()
+
+
+def write_memory(path: str, memory: CheckMemory) -> None:
+    """Durably, readable by its owner alone. Raises OSError."""
+    table = {"v": FORMAT, **asdict(memory)}
+    replace_durably(path, (json.dumps(table, default=_plain) + "\n").encode("ascii"))
+
+
+def _refuse(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return iso(value)
+    raise TypeError(f"{value!r} is not JSON")
+
+
+def _table(value: object) -> dict[str, object]:
+    if not isinstance(value, dict) or len(value) > _MOST_ROWS:
+        raise ValueError("not a table")
+    return value
+
+
+def _optional(value: object, read: Callable[[object], _Noun]) -> _Noun | None:
+    return None if value is None else read(value)
+
+
+def _each(value: object, read: Callable[[object], _Noun]) -> dict[str, _Noun]:
+    return {} if value is None else {name: read(item) for name, item in _table(value).items()}
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 1e15:
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    return max(0, int(_number(value)))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _moment(value: object) -> datetime:
+    return from_iso(_text(value))
+
+
+def _run(value: object) -> Run:
+    table = _only(value, Run)
+    return Run(
+        at=_moment(table["at"]),
+        boot=_text(table["boot"]),
+        boottime_seconds=_number(table["boottime_seconds"]),
+        monotonic_seconds=_number(table["monotonic_seconds"]),
+    )
+
+
+def _jump(value: object) -> Jump:
+    table = _only(value, Jump)
+    numbers = {name: _number(table[name]) for name in ("seconds", "wall_before", "boottime_seconds")}
+    return Jump(boot=_text(table["boot"]), **numbers)
+
+
+def _covered(value: object) -> Covered:
+    table = _only(value, Covered)
+    return Covered(
+        notebooks=_count(table["notebooks"]),
+        device=_optional(table.get("device"), _count),
+        fell_at=_optional(table.get("fell_at"), _number),
+    )
+
+
+def _samples(value: object) -> tuple[Sample, ...]:
+    if not isinstance(value, list) or len(value) > _MOST_ROWS:
+        raise ValueError("not a list")
+    rows = [_only(item, Sample) for item in value]
+    return tuple(
+        Sample(at=_number(row["at"]), bytes=_count(row["bytes"]), inodes=_count(row["inodes"])) for row in rows
+    )
+
+
+def _pack(value: object) -> PackRead:
+    table = _only(value, PackRead)
+    return PackRead(offset=_count(table.get("offset", 0)), read_at=_number(table.get("read_at", 0.0)))
+
+
+def _still(value: object) -> Still:
+    table = _only(value, Still)
+    words = {name: _text(table[name]) for name in ("code", "message", "hint", "subject")}
+    return Still(since=_moment(table["since"]), **words)
+
+
+def _only(value: object, kind: type) -> dict[str, object]:
+    """The keys that we know; those of a newer nbguard are passed over."""
+    table = _table(value)
+    return {item.name: table[item.name] for item in fields(kind) if item.name in table}
