@@ -87,6 +87,8 @@ def command(
     finally:
         bar.clear()
     _report(report, as_json)
+    for item in report.not_made:
+        say(f"not made: {_missing_words(item)}")
     if report.left_out and not notebooks:
         say(f"{report.left_out} sessions belong to no notebook, or nobody can tell to which: --all packs them too")
     if vanished is not None:
@@ -221,6 +223,7 @@ def _report(report: PackageReport, as_json: bool) -> None:
                 "versions": report.versions,
                 "sessions": report.sessions,
                 "missing": [_missing_fields(item) for item in report.missing],
+                "not_made": [_missing_fields(item) for item in report.not_made],
                 "sha256": report.sha256,
             }
         )
@@ -238,5 +241,6 @@ def _missing_fields(missing: Missing) -> dict[str, object]:
 
 
 def _missing_words(missing: Missing) -> str:
+    which = f" {missing.id[:10]}" if missing.id else ""
     whose = f" of {missing.path}" if missing.path is not None else ""
-    return f"{missing.what} {(missing.id or '')[:10]}{whose}: {missing.reason}"
+    return f"{missing.what}{which}{whose}: {missing.reason}"

@@ -131,6 +131,7 @@ class _Building:
             sha256=digest,
             missing=tuple(self._sink.missing),
             left_out=self._stories.untold() if self._stories is not None and not self._order.everything else 0,
+            not_made=tuple(self._sink.not_made),
         )
 
     def close(self) -> None:
@@ -160,14 +161,24 @@ class _Building:
             links.append(("read it here", packed.page))
         events = [*packed.events, *self._executed.pack(chosen.path, stories)]
         if stories:
-            links += self._executed.rebuild(chosen.path, self._base(packed), stories)
+            links += self._executed.rebuild(chosen.path, self._base(chosen.path, packed), stories)
         note = f"{len(versions)} versions" + (f", {len(stories)} sessions" if stories else "")
         if is_deleted(versions):
             note += ", deleted"
+        note += "".join(f"; no {item.what}" for item in self._sink.not_made if item.path == chosen.path)
         self._timeline.add(chosen.path, note, links, events)
 
-    def _base(self, packed: Packed) -> Base | None:
-        if packed.face is None or packed.face.size > _LARGEST_BASE_BYTES:
+    def _base(self, path: str, packed: Packed) -> Base | None:
+        if packed.face is None:
+            return None
+        if packed.face.size > _LARGEST_BASE_BYTES:
+            reason = (
+                f"the notebook has {packed.face.size:,} bytes, and up to {_LARGEST_BASE_BYTES:,} are used for that: "
+                "it holds only what was executed"
+            )
+            self._sink.not_made.append(
+                Missing(what="rebuilt notebook with the saved one in it", reason=reason, path=path)
+            )
             return None
         try:
             return Base(b"".join(self._parts.read(packed.face)), packed.face.saved_at)
@@ -250,6 +261,7 @@ class _Building:
             made_by=f"nbguard {__version__}",
             at=self._order.at,
             missing=sink.missing,
+            not_made=sink.not_made,
         )
         sink.add_bytes("READ-ME-FIRST.txt", text.encode("utf-8", "replace"), time=made_at)
         head: dict[str, object] = {
@@ -259,6 +271,7 @@ class _Building:
             "everything": self._order.everything,
             "at": None if self._order.at is None else iso(self._order.at),
             "missing": [missing_row(item) for item in sink.missing],
+            "not_made": [missing_row(item) for item in sink.not_made],
         }
         rows = {
             "notebooks": sink.notebooks,

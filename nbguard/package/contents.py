@@ -20,7 +20,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """Something that could not be put in: ``what`` it is, and why; whose ``path``, ``id`` and ``time``, if any."""
+    """Something that could not be put in, or was not made: ``what`` it is, and why; whose ``path``, ``id`` and
+    ``time``, if any."""
 
     what: str
     reason: str
@@ -60,7 +61,8 @@ class Order:
 class PackageReport:
     """What was made. ``versions`` counts those whose bytes are in it, ``bytes`` is the zip's size.
 
-    ``left_out`` counts sessions that belong to no notebook that was asked for.
+    ``left_out`` counts sessions that belong to no notebook that was asked for. ``not_made`` names what is only for
+    convenience and was too large to make: nothing is lost with it.
     """
 
     written_to: str
@@ -72,3 +74,4 @@ class PackageReport:
     sha256: str
     missing: tuple[Missing, ...]
     left_out: int = 0
+    not_made: tuple[Missing, ...] = ()

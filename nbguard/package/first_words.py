@@ -41,7 +41,7 @@ Good to know
 - This package holds what was in your notebooks, outputs included. It is not encrypted: mind where you send it.
 
 Made {made_at} (UTC) by {made_by}: {counts}{as_of}.
-{missing}"""
+{missing}{not_made}"""
 
 _PLACES = {
     "notebooks": "each notebook, in its last good state",
@@ -71,6 +71,7 @@ def first_words(
     made_by: str,
     at: datetime | None,
     missing: Sequence[Missing],
+    not_made: Sequence[Missing],
 ) -> str:
     """The text. ``places`` are the top names that are in the package."""
     rows = [f"  {name:15} {words}" for name, words in _PLACES.items() if name in places]
@@ -82,21 +83,28 @@ def first_words(
         counts=counts,
         as_of="" if at is None else f", as of {at:%Y-%m-%d %H:%M:%S} (UTC)",
         missing=_missing(missing),
+        not_made="\n".join(_listed("Not made, because of its size (what it is made from is here):", not_made)),
     )
 
 
 def _missing(missing: Sequence[Missing]) -> str:
     if not missing:
         return "Nothing that was asked for is missing.\n"
-    lines = ["", "NOT IN THIS PACKAGE, because it could not be read:"]
-    for item in missing[:_MOST_NAMED]:
+    return "\n".join(_listed("NOT IN THIS PACKAGE, because it could not be read:", missing))
+
+
+def _listed(heading: str, items: Sequence[Missing]) -> list[str]:
+    if not items:
+        return []
+    lines = ["", heading]
+    for item in items[:_MOST_NAMED]:
         when = "" if item.time is None else f" of {item.time:%Y-%m-%d %H:%M:%S}"
         whose = "" if item.path is None else f", {shown(item.path)}"
         lines.append(f"- {item.what}{when}{whose}: {shown(item.reason)}")
-    rest = len(missing) - _MOST_NAMED
+    rest = len(items) - _MOST_NAMED
     if rest > 0:
         lines.append(f"- and {rest} more; MANIFEST.json has them all")
-    return "\n".join(lines) + "\n"
+    return [*lines, ""]
 
 
 def shown(text: str) -> str:

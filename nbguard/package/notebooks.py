@@ -106,6 +106,10 @@ class NotebookPacking:
 
     def _page(self, chosen: Chosen, staged: Staged, version: Version) -> str | None:
         if staged.size > _LARGEST_PAGE_BYTES:
+            reason = f"the notebook has {staged.size:,} bytes, and pages are made of up to {_LARGEST_PAGE_BYTES:,}"
+            self._sink.not_made.append(
+                Missing(what="page to read", reason=reason, path=chosen.path, time=version.saved_at)
+            )
             return None
         try:
             subtitle = f"as of {version.saved_at:%Y-%m-%d %H:%M:%S} UTC ({version.status})"

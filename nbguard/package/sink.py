@@ -1,4 +1,4 @@
-"""Where a package's files go while it is made: the zip, the row of each in the manifest, and what is missing."""
+"""Where a package's files go while it is made: the zip, their rows in the manifest, what is missing or not made."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Sink:
         self.aside = aside
         self.names = Names(escape)
         self.missing = list(known_missing)
+        self.not_made: list[Missing] = []
         self.tops: set[str] = set()
         self.members = Rows(aside.path("members"))
         self.versions = Rows(aside.path("versions"))

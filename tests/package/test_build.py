@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import subprocess
@@ -19,6 +20,7 @@ from nbguard.package.contents import PackageReport
 from tests.helpers import notebook_bytes
 from tests.library import START
 from tests.package.conftest import Packing, manifest_of, run_restore
+from tests.package.test_secrets import cell, link, session
 
 A, B = "/home/ada/work/a.ipynb", "/home/ada/work/b.ipynb"
 
@@ -196,3 +198,30 @@ def test_notebooks_of_any_name_come_back_by_the_manifest(packing: Packing, tmp_p
         assert (tmp_path / "unzipped" / member).read_bytes() == content[path]
     folded = [member.casefold() for member in found.values()]
     assert len(set(folded)) == len(folded)
+
+
+def test_what_is_too_large_to_make_is_named_and_the_notebook_is_there_all_the_same(packing: Packing) -> None:
+    path, small = "/home/ada/large.ipynb", "/home/ada/small.ipynb"
+    output = {"output_type": "stream", "name": "stdout", "text": "x" * 9_000_000}
+    code = {"cell_type": "code", "metadata": {}, "source": "1", "outputs": [output], "execution_count": 1}
+    data = json.dumps({"cells": [code], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}).encode()
+    packing.library.add(path, data)
+    packing.library.add(small, notebook_bytes("x = 1"))
+    packing.executed.records += [session(1), cell(1, 1, "never_saved"), link(1, path)]
+    report = packing.build()
+    assert report.missing == ()
+    assert [(item.what, item.path) for item in report.not_made] == [
+        ("page to read", path),
+        ("rebuilt notebook with the saved one in it", path),
+    ]
+    manifest = manifest_of(report.written_to)
+    assert manifest["missing"] == [] and [item["path"] for item in manifest["not_made"]] == [path, path]
+    with zipfile.ZipFile(report.written_to) as package:
+        assert package.read("notebooks/home/ada/large.ipynb") == data
+        assert b"never_saved" in package.read("rebuilt/home/ada/large.rebuilt.ipynb")
+        assert "pages/home/ada/small.ipynb.html" in package.namelist()
+        words = package.read("READ-ME-FIRST.txt").decode()
+        index = package.read("index.html").decode()
+    assert "Nothing that was asked for is missing.\n\nNot made, because of its size" in words
+    assert words.count("/home/ada/large.ipynb: the notebook has 9,000,") == 2 and words.endswith("\n")
+    assert "no page to read; no rebuilt notebook with the saved one in it" in index
