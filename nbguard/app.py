@@ -58,7 +58,7 @@ def spool_of(context: Context, clock: Clock | None = None) -> Spool:
     return Spool(
         places.spool,
         clock=clock or SystemClock(),
-        install=_install_id(context),
+        install=install_id(context),
         emergency=places.emergency or None,
         reserve=reserve_of(settings),
     )
@@ -226,7 +226,7 @@ def _innermost(roots: Sequence[str], path: str) -> str | None:
     return max(holding, key=len, default=None)
 
 
-def _install_id(context: Context) -> str:
+def install_id(context: Context) -> str:
     """The id of this installation; made at the first use, and not the archive's."""
     from nbguard.durable import make_private_folder, replace_durably
 
