@@ -1,0 +1,60 @@
+"""What a typed code does: proves the channel it went through, and silences what was told with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from nbguard.alert.codes import are_too_many, find
+from nbguard.alert.incidents import acknowledge
+from nbguard.alert.roll_call import answered
+from nbguard.alert.state import Incident, Instant, State
+
+
+class Outcome(StrEnum):
+    """``too-many``: ten wrong codes within an hour; none is heard until the hour is over."""
+
+    ACCEPTED = "accepted"
+    ALREADY = "already"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+    TOO_MANY = "too-many"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What became of an answer: the channel and human it proved, and the incidents that are silent now."""
+
+    outcome: Outcome
+    channel: str = ""
+    human: str = ""
+    incidents: tuple[Incident, ...] = ()
+    silent_seconds: float = 0.0
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.outcome is Outcome.ACCEPTED
+
+
+def take(state: State, typed: str, now: Instant, silent_seconds: float) -> tuple[State, Answered]:
+    """Judge a typed code. A wrong one is remembered: they are few in an hour."""
+    if are_too_many(state.wrong, now.seconds):
+        return state, Answered(outcome=Outcome.TOO_MANY)
+    code = find(state.codes, typed)
+    if code is None:
+        return replace(state, wrong=(*state.wrong, now.seconds)), Answered(outcome=Outcome.UNKNOWN)
+    way = state.way(code.channel)
+    human = way.human if way is not None else ""
+    if code.is_used or code.expires_seconds <= now.seconds:
+        outcome = Outcome.ALREADY if code.is_used else Outcome.EXPIRED
+        return state, Answered(outcome=outcome, channel=code.channel, human=human)
+    silent = tuple(each for each in state.incidents if each.id in code.incidents and each.is_open)
+    state = acknowledge(state, code.incidents, now)
+    state = replace(
+        state,
+        ways=tuple(answered(each, now) if each.name == code.channel else each for each in state.ways),
+        codes=tuple(replace(each, is_used=True) if each == code else each for each in state.codes),
+    )
+    return state, Answered(
+        outcome=Outcome.ACCEPTED, channel=code.channel, human=human, incidents=silent, silent_seconds=silent_seconds
+    )
