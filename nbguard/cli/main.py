@@ -42,6 +42,7 @@ COMMANDS = {
     "adopt": "Bring everything back from a mirror.",
     "status": "What is protected, how fresh, what is wrong.",
     "check": "Prove that protection works, and tell people when it does not.",
+    "mirror": "Copies of the archive elsewhere.",
     "service": "The daemon in the background.",
     "config": "Show, validate or locate the configuration.",
     "doctor": "What is wrong with this machine.",

@@ -140,6 +140,15 @@ def _device(path: str) -> int | None:
             return None
 
 
+def device_of(path: str) -> str:
+    """Which file system a folder is on, in words that change when another one, or none, comes to be there."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return f"error {error.errno}"
+    return f"device {status.st_dev}"
+
+
 def trouble_of(error: OSError) -> ArchiveTrouble:
     """An error of our own disk, met while a mirror was tried."""
     found = storage_trouble(error, "cannot prepare what is pushed")

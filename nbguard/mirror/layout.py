@@ -45,12 +45,13 @@ def namespace_of(host: str, user: str, install: str) -> str:
     identity = install.lower()
     if not _INSTALL.fullmatch(identity):
         raise ValueError(f"{install!r} is no install id")
-    return f"{_reduced(host, _MOST_HOST, 'host')}-{_reduced(user, _MOST_USER, 'user')}-{identity}"
+    return f"{plain_name(host, _MOST_HOST) or 'host'}-{plain_name(user, _MOST_USER) or 'user'}-{identity}"
 
 
-def _reduced(text: str, most: int, otherwise: str) -> str:
+def plain_name(text: str, most: int = _MOST_HOST) -> str:
+    """Text reduced to lower-case letters, digits, single dots, dashes and underscores; "" when nothing is left."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", text.lower())
-    return re.sub(r"\.{2,}", ".", plain).strip("._-")[:most].strip("._-") or otherwise
+    return re.sub(r"\.{2,}", ".", plain).strip("._-")[:most].strip("._-")
 
 
 @dataclass(frozen=True, slots=True)

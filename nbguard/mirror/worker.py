@@ -16,7 +16,7 @@ from nbguard.errors import Busy, NbguardError, ReadBackFailed
 from nbguard.mirror import backoff
 from nbguard.mirror.addresses import Address, Transport, parse_address
 from nbguard.mirror.child import Patience, Stopped
-from nbguard.mirror.folder import check_folder, make_durable, trouble_of
+from nbguard.mirror.folder import check_folder, device_of, make_durable, trouble_of
 from nbguard.mirror.push import MirrorForeign, Ours, Push
 from nbguard.mirror.reader import Mirrored
 from nbguard.mirror.remote import Remote
@@ -91,8 +91,8 @@ class Rounds:
     def try_one(self, mirror: Mirror, *, whole: bool = False, progress: Progress | None = None) -> MirrorState:
         """Push, verify and remember; with ``whole`` also read everything, where that can be done.
 
-        Raises Busy while another process is at it, UsageError for an address that is none, MirrorForeign, MirrorTrouble,
-        ReadBackFailed, Stopped.
+        Raises Busy while another process is at it, UsageError for an address that is none, MirrorForeign,
+        MirrorTrouble, ReadBackFailed, Stopped.
         """
         make_private_folder(self._around.state)
         with FileLock(os.path.join(self._around.state, f"mirror-{mirror.name}.lock")):
@@ -126,18 +126,18 @@ class Rounds:
             raise
         except (NbguardError, OSError) as error:
             trouble = trouble_of(error) if isinstance(error, OSError) else error
-            self._file.put(key, self._failed(state if push is None else push.state, trouble))
+            self._file.put(key, self._failed(mirror, state if push is None else push.state, trouble))
             raise trouble from error
         self._file.put(key, state)
         return state
 
-    def _failed(self, state: MirrorState, trouble: NbguardError) -> MirrorState:
+    def _failed(self, mirror: Mirror, state: MirrorState, trouble: NbguardError) -> MirrorState:
         now = self._clock.now()
         foreign = trouble.what if isinstance(trouble, MirrorForeign) else ""
         if isinstance(trouble, ReadBackFailed):  # what is there cannot be counted on, and is to be read again
             state = replace(state, behind_since=state.behind_since or now, sampled_at=None, read_whole_at=None)
         return backoff.after_failure(
-            state, now=now, trouble=trouble.message, network=self._sources.network(), foreign=foreign
+            state, now=now, trouble=trouble.message, network=self._surroundings(mirror), foreign=foreign
         )
 
     def _remote(self, address: Address) -> Remote:
@@ -180,12 +180,19 @@ class Rounds:
         key = key_of(mirror.name, mirror.url)
         before = self._file.of(key)
         state = self._noting_behind(key, before)
-        return backoff.due_in_seconds(
-            state, now=self._clock.now(), is_behind=self._is_behind(state), network=self._sources.network()
-        )
+        network = self._surroundings(mirror) if state.failures else ""
+        return backoff.due_in_seconds(state, now=self._clock.now(), is_behind=self._is_behind(state), network=network)
+
+    def _surroundings(self, mirror: Mirror) -> str:
+        """What has to change before a mirror that failed is tried early: another network, or its disk is back."""
+        try:
+            path = parse_address(mirror.url, home=self._around.home).path
+            return self._sources.network() if path is None else self._patience.ask(path, lambda: device_of(path))
+        except NbguardError:
+            return ""
 
     def _is_behind(self, state: MirrorState) -> bool:
-        return (state.main, state.records) != self._sources.tips()
+        return self._sources.tips() not in ((None, None), (state.main, state.records))
 
     def _noting_behind(self, key: str, state: MirrorState) -> MirrorState:
         """From now on it lacks something: noted at once, so that being late counts from here over a restart."""
