@@ -37,6 +37,7 @@ from nbguard.saves import wire
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
+    from nbguard.app_mirror import MirrorRounds
     from nbguard.archive.catalog import Catalog
     from nbguard.cli.context import Context
     from nbguard.history.kernels import LiveKernel
@@ -53,6 +54,7 @@ _REFUGE_SECONDS = 5.0
 _COUNT_SECONDS = 60.0
 _QUIET_SECONDS = 15.0
 _LOOK_FOR_UNSEEN_SECONDS = 60.0
+_MIRROR_PATIENCE_SECONDS = 86_400.0  # a first copy over a slow line; each child in it has a time limit of its own
 _PACKER_PATIENCE_SECONDS = 3600.0  # a full repack of a large archive, on a slow disk
 
 
@@ -137,6 +139,7 @@ class Assembly:
         self._quiet_since = self.clock.monotonic()
         self._maintain_now = threading.Event()
         self._woken = threading.Event()
+        self.mirrors = _mirrors(context, self.clock)
 
     # -- once ------------------------------------------------------------------------------------------------------
 
@@ -218,6 +221,13 @@ class Assembly:
         if not self.refuge.is_wiped:
             self.pack_due()
 
+    def mirror(self) -> None:
+        """Bring mirrors up to date that are due, then wait."""
+        if self.mirrors is None or self.refuge.is_wiped:
+            self._woken.wait(_IDLE_SECONDS)
+        else:
+            self.mirrors.step()
+
     def shelter(self) -> None:
         """One look of the refuge, then wait."""
         if not self.refuge.is_wiped:
@@ -275,6 +285,8 @@ class Assembly:
                 self.recorder.count_spool()
             if done.tip is not None:
                 _log.info("packed %d versions, %d bytes", done.versions, done.bytes)
+                if self.mirrors is not None:
+                    self.mirrors.soon()
                 self._maintain()
 
     def _pack_records(self) -> None:
@@ -369,6 +381,8 @@ class Assembly:
         self.recorder.wake()
         if self.flight is not None:
             self.flight.wake()
+        if self.mirrors is not None:
+            self.mirrors.stop()
 
     def begin(self) -> None:
         preload()
@@ -386,6 +400,14 @@ class Assembly:
         if not self.refuge.is_wiped:
             self.recorder.drain()
         self.refuge.end()
+
+
+def _mirrors(context: Context, clock: Clock) -> MirrorRounds | None:
+    if context.settings is None or not context.settings.mirrors:
+        return None
+    from nbguard.app_mirror import MirrorRounds
+
+    return MirrorRounds(context, clock)
 
 
 def _doubting_the_latest(catalog: Catalog) -> list[Head]:
@@ -416,6 +438,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             Worker(name="history-copies", step=assembly.copy_histories, patience_seconds=_PACKER_PATIENCE_SECONDS),
             Worker(name="refuge", step=assembly.shelter, patience_seconds=_PACKER_PATIENCE_SECONDS),
             Worker(name="packer", step=assembly.pack, patience_seconds=_PACKER_PATIENCE_SECONDS),
+            Worker(name="mirrors", step=assembly.mirror, patience_seconds=_MIRROR_PATIENCE_SECONDS),
         ),
         jobs=(
             CalendarJob(
