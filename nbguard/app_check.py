@@ -13,6 +13,9 @@ from nbguard.health.facts import ServiceFacts
 from nbguard.health.gather import CHECKS_FILE, Sources
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nbguard.alerting import MirrorReport
     from nbguard.cli.context import Context
     from nbguard.durable import FileLock
     from nbguard.health.check import Checked
@@ -26,7 +29,11 @@ def check_sources(context: Context, bad: NbguardError | None = None, *, light: b
     """Where `check` and `status` get their facts from; the light check asks no manager."""
     sources = health_sources(context, bad)
     marker = context.places.service_marker
-    return replace(sources, service=lambda: _wanted(marker) if light else _service(context, marker))
+    return replace(
+        sources,
+        service=lambda: _wanted(marker) if light else _service(context, marker),
+        mirrors=tuple if light else lambda: _mirrors(context),
+    )
 
 
 def run_check(context: Context, bad: NbguardError | None, *, light: bool, sends: bool) -> Checked:
@@ -110,6 +117,14 @@ def _remember(context: Context, checked: Checked, *, light: bool) -> None:
             write_memory(path, memory)
     except (OSError, Busy):
         return
+
+
+def _mirrors(context: Context) -> Sequence[MirrorReport]:
+    if context.settings is None or not context.settings.mirrors:
+        return ()
+    from nbguard.app_mirror import mirror_reports
+
+    return mirror_reports(context)
 
 
 def _wanted(marker: str) -> ServiceFacts | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nbguard.health.facts import ClockFacts
-from nbguard.health.memory import CheckMemory, Jump, Run
+from nbguard.health.remembered import Jump, Run
 
 JUMP_SECONDS = 30.0
 SLEEP_SECONDS = 60.0
@@ -48,16 +48,18 @@ def clock_facts(jump: Jump | None, now: Run) -> ClockFacts:
     return ClockFacts(jump_seconds=jump.seconds, ago_seconds=max(0.0, now.boottime_seconds - jump.boottime_seconds))
 
 
-def awake_since(memory: CheckMemory, now: Run) -> float:
-    """When this machine was started or last woke, as far as two looks can tell (seconds since 1970)."""
+def awake_since(before: Run | None, woke_at: float, now: Run) -> float:
+    """When this machine was started or last woke, as far as two looks can tell (seconds since 1970).
+
+    ``woke_at`` is what was known at the look before.
+    """
     wall, started = now.at.timestamp(), now.at.timestamp() - now.boottime_seconds
-    before = memory.looked
     if before is None or before.boot != now.boot:
         return started
     asleep = (now.boottime_seconds - before.boottime_seconds) - (now.monotonic_seconds - before.monotonic_seconds)
     if asleep > SLEEP_SECONDS:
         return max(started, wall - (now.monotonic_seconds - before.monotonic_seconds))
-    return max(started, min(memory.woke_at, wall))
+    return max(started, min(woke_at, wall))
 
 
 def awake_seconds_since(run: Run, now: Run) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nbguard.alerting import Observation, Observer
@@ -11,17 +11,17 @@ from nbguard.health.ages import awake_seconds_since, awake_since, jump_between
 from nbguard.health.facts import Facts
 from nbguard.health.forecast import remember
 from nbguard.health.gather import Sources, allowances, gather, gather_light, this_run
-from nbguard.health.memory import CheckMemory, Covered, Run, Sample
+from nbguard.health.memory import CheckMemory
 from nbguard.health.proving import Proved, Provers, prove
+from nbguard.health.remembered import Covered, Run, Sample
 from nbguard.health.rules_notebooks import has_fallen
 from nbguard.health.status import Report
 from nbguard.health.verdict import State, Verdict, assess
-from nbguard.health.weighing import ALL_CODES, NEEDS_A_WHOLE_LOOK, ONLY_THE_DAEMON_SEES, SEEN_BY_LIGHT
+from nbguard.health.weighing import ALL_CODES, NEEDS_A_WHOLE_LOOK, OF_THE_DESK, ONLY_THE_DAEMON_SEES, SEEN_BY_LIGHT
 from nbguard.settings import Checks, Settings
 
 _BELIEVED_SECONDS = 604_800.0
-REGULAR = 3
-"""So many full checks in a row that came when they were due are a regular checker, which somebody set up."""
+_MOST_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def check_light(sources: Sources) -> Checked:
     verdict = assess(facts, allowed)
     verdict = replace(verdict, protected=min(memory.protected, facts.notebooks))
     sees = SEEN_BY_LIGHT | (ONLY_THE_DAEMON_SEES if verdict.running else frozenset())
-    now = replace(_looked(memory, run), light=run)
+    now = replace(_looked(memory, run, verdict), light=run)
     return Checked(
         report=_report(facts, verdict, sources, now),
         memory=now,
@@ -63,7 +63,7 @@ def check_full(sources: Sources, provers: Provers) -> Checked:
     return Checked(
         report=_report(facts, verdict, sources, now),
         memory=now,
-        observation=_observation(Observer.FULL, run, verdict, seen_by_full(facts, verdict)),
+        observation=_observation(Observer.FULL, run, verdict, seen_by_full(facts, verdict, now.told)),
         is_proven=proved.is_proven and verdict.state is not State.STALLED,
     )
 
@@ -76,14 +76,14 @@ def picks(share: float, runs: int) -> Callable[[str], bool]:
     return lambda path: zlib.crc32(path.encode("utf-8", "surrogateescape")) % parts == runs % parts
 
 
-def seen_by_full(facts: Facts, verdict: Verdict) -> frozenset[str] | None:
-    """The codes whose absence means something; None when everything was looked at."""
+def seen_by_full(facts: Facts, verdict: Verdict, told: Sequence[str]) -> frozenset[str]:
+    """The codes whose absence means something: all that was ever told but for what could not be looked at."""
     hidden: set[str] = set()
     if not verdict.running:
         hidden |= ONLY_THE_DAEMON_SEES
     if facts.unseen or facts.unread is not None:
         hidden |= NEEDS_A_WHOLE_LOOK
-    return ALL_CODES - hidden if hidden else None
+    return (ALL_CODES | frozenset(told)) - hidden - OF_THE_DESK
 
 
 def remembered(
@@ -93,7 +93,7 @@ def remembered(
     is_in_time = memory.full is not None and awake_seconds_since(memory.full, run) <= checks.late_seconds
     now = run.at.timestamp()
     return replace(
-        _looked(memory, run),
+        _looked(memory, run, verdict),
         full=run,
         canary_at=proved.canary_at or memory.canary_at,
         drill_at=proved.drill_at or memory.drill_at,
@@ -110,12 +110,14 @@ def remembered(
     )
 
 
-def _looked(memory: CheckMemory, run: Run) -> CheckMemory:
+def _looked(memory: CheckMemory, run: Run, verdict: Verdict) -> CheckMemory:
+    codes = dict.fromkeys((*memory.told, *sorted(each.code for each in verdict.problems)))
     return replace(
         memory,
         looked=run,
-        woke_at=awake_since(memory, run),
+        woke_at=awake_since(memory.looked, memory.woke_at, run),
         jump=jump_between(memory.looked, run, memory.jump),
+        told=tuple(codes)[-_MOST_TOLD:],
     )
 
 
@@ -150,13 +152,13 @@ def _space(memory: CheckMemory, facts: Facts, now: float, checks: Checks) -> Map
     }
 
 
-def _observation(observer: Observer, run: Run, verdict: Verdict, sees: frozenset[str] | None) -> Observation:
+def _observation(observer: Observer, run: Run, verdict: Verdict, sees: frozenset[str]) -> Observation:
     return Observation(
         observer=observer,
         at=run.at,
         boot=run.boot,
         boottime_ns=int(run.boottime_seconds * 1e9),
-        found=verdict.weighed,
+        found=tuple(each for each in verdict.weighed if each.problem.code not in OF_THE_DESK),
         sees=sees,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from nbguard.alerting import ChannelReport, MirrorReport
+from nbguard.alerting import ChannelReport, MirrorReport, Weighed
 from nbguard.model import Heartbeat, Problem
 
 
@@ -167,8 +167,8 @@ class Facts:
     ``unread`` says why it cannot be told what is durable; ``unprotected`` is empty then. ``bad_configuration`` says why
     there are no settings although there is a file of them; ``unreadable`` are folders below roots that hold known
     notebooks and cannot be read. ``wiped`` tells of homes that were wiped, and where all that was kept is. ``noted``
-    are problems that others left a note of. ``awake_since``: when this machine was started or last woke (seconds since
-    1970): nobody could do anything before.
+    are problems that others left a note of; ``about_channels`` what the alert desk says of its channels.
+    ``awake_since``: when this machine was started or last woke (seconds since 1970): nobody could do anything before.
     """
 
     now: datetime
@@ -192,6 +192,7 @@ class Facts:
     clock: ClockFacts = field(default_factory=ClockFacts)
     choices: Choices | None = None
     channels: tuple[ChannelReport, ...] = ()
+    about_channels: tuple[Weighed, ...] = ()
     mirrors: tuple[MirrorReport, ...] = ()
     unseen: tuple[Unseen, ...] = ()
     awake_since: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbguard.health.memory import Sample
+from nbguard.health.remembered import Sample
 
 KEPT_SAMPLES = 100
 _LARGE_SHARE = 0.2

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from nbguard.alerting import ChannelReport, MirrorReport
+from nbguard.alerting import ChannelReport, MirrorReport, Weighed
 from nbguard.clock import Clock, SystemClock
 from nbguard.errors import NbguardError
 from nbguard.health.ages import Ages, awake_since, clock_facts, jump_between
@@ -27,8 +27,9 @@ from nbguard.health.facts import (
     Unseen,
 )
 from nbguard.health.heartbeat import read_heartbeat
-from nbguard.health.memory import CheckMemory, Run, read_memory
+from nbguard.health.memory import CheckMemory, read_memory
 from nbguard.health.places_seen import is_locked, look_at_root, look_at_space, stale_locks
+from nbguard.health.remembered import Run
 from nbguard.model import Head, Heartbeat, Problem, Signature, Status
 from nbguard.places import Places
 from nbguard.processes import boot_id, is_alive
@@ -67,6 +68,7 @@ class Sources:
     bad_starts: Callable[[], int] = field(default=lambda: 0)
     service: Callable[[], ServiceFacts | None] = field(default=lambda: None)
     channels: Callable[[], Sequence[ChannelReport]] = tuple
+    about_channels: Callable[[], Sequence[Weighed]] = tuple
     mirrors: Callable[[], Sequence[MirrorReport]] = tuple
     memory: Callable[[], CheckMemory] = CheckMemory
     deadline_seconds: float = _DEADLINE_SECONDS
@@ -212,7 +214,8 @@ def gather_light(sources: Sources) -> Facts:
         choices=_choices(settings, service),
         clock=clock_facts(jump_between(memory.looked, run, memory.jump), run),
         channels=tuple(sources.channels()),
-        awake_since=awake_since(memory, run),
+        about_channels=tuple(sources.about_channels()),
+        awake_since=awake_since(memory.looked, memory.woke_at, run),
         unseen=tuple(unseen),
     )
 

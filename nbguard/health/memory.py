@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from nbguard.clock import from_iso, iso
 from nbguard.durable import replace_durably
+from nbguard.health.remembered import Covered, Jump, PackRead, Run, Sample, Still
 
 FORMAT = 1
 _MOST_BYTES = 4_000_000
@@ -21,66 +22,10 @@ _Noun = TypeVar("_Noun")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """When something last ran: the wall clock, and both clocks of that boot (seconds), which no one can set."""
-
-    at: datetime
-    boot: str
-    boottime_seconds: float
-    monotonic_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Free bytes and inodes of one file system at a second since 1970."""
-
-    at: float
-    bytes: int
-    inodes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Covered:
-    """What was in sight under one root, on which device; ``fell_at`` is when it had fallen (seconds since 1970)."""
-
-    notebooks: int
-    device: int | None = None
-    fell_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Jump:
-    """The wall clock was set by ``seconds``. ``wall_before`` is the last second since 1970 that was read before."""
-
-    seconds: float
-    wall_before: float
-    boot: str
-    boottime_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackRead:
-    """How far a pack was read again in this round, and when it was last read to its end (seconds since 1970)."""
-
-    offset: int = 0
-    read_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Still:
-    """A proof that failed and has not succeeded since, so that its finding stays until it does."""
-
-    code: str
-    message: str
-    hint: str
-    since: datetime
-    subject: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckMemory:
     """Everything. ``in_row`` counts full checks that came when they were due: so many make a regular checker.
-    ``woke_at``: when this machine was last seen to have woken. ``protected`` is the last full check's count."""
+    ``woke_at``: when this machine was last seen to have woken. ``protected`` is the last full check's count. ``told``
+    are the codes that checks have found: they must be seen to be over, too."""
 
     light: Run | None = None
     full: Run | None = None
@@ -94,6 +39,7 @@ class CheckMemory:
     runs: int = 0
     notebooks: int = 0
     protected: int = 0
+    told: tuple[str, ...] = ()
     jump: Jump | None = None
     covered: Mapping[str, Covered] = field(default_factory=dict)
     space: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
@@ -121,6 +67,7 @@ def read_memory(path: str) -> CheckMemory:
             runs=_count(table.get("runs", 0)),
             notebooks=_count(table.get("notebooks", 0)),
             protected=_count(table.get("protected", 0)),
+            told=_words(table.get("told", [])),
             woke_at=_number(table.get("woke_at", 0.0)),
             jump=_optional(table.get("jump"), _jump),
             covered=_each(table.get("covered"), _covered),
@@ -176,6 +123,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no text")
     return value
+
+
+def _words(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > _MOST_ROWS:
+        raise ValueError("not a list")
+    return tuple(_text(item) for item in value)
 
 
 def _moment(value: object) -> datetime:

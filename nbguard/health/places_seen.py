@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from nbguard.durable import free_space
 from nbguard.health.facts import RootFacts, SpaceFacts
 from nbguard.health.forecast import seconds_left
-from nbguard.health.memory import Covered, Sample
+from nbguard.health.remembered import Covered, Sample
 
 _LOCK_FOLDERS = ("", "refs/heads", "refs/nbguard", "objects/pack", "objects/info")
 OUR_LOCK = "nbguard.lock"

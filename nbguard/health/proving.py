@@ -11,7 +11,8 @@ from nbguard.health import rot
 from nbguard.health.ages import awake_seconds_since
 from nbguard.health.deadline import TookTooLong, within
 from nbguard.health.facts import Failed, Proof, Unseen
-from nbguard.health.memory import CheckMemory, PackRead, Run, Still
+from nbguard.health.memory import CheckMemory
+from nbguard.health.remembered import PackRead, Run, Still
 from nbguard.model import Problem
 from nbguard.settings import Checks
 

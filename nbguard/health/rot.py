@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from nbguard.health.memory import PackRead
+from nbguard.health.remembered import PackRead
 
 LEAST_BYTES = 16_000_000
 MOST_BROKEN = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nbguard.alerting import ChannelReport, ChannelState, Weighed, Weight
+from nbguard.alerting import ChannelState, MirrorReport, Weighed, Weight
 from nbguard.health.facts import Allowances, Facts
 from nbguard.health.weighing import spell, weighed
 
@@ -20,39 +20,16 @@ def is_unproven(facts: Facts) -> bool:
 
 
 def channels(facts: Facts) -> Iterator[Weighed]:
-    """Whether a living human hears of trouble."""
+    """Whether a living human hears of trouble, in the desk's own words; without a desk, that there is no channel."""
+    yield from facts.about_channels
     choices = facts.choices
-    if choices is None:
+    if facts.about_channels or choices is None or choices.channels or not facts.configured:
         return
-    if not choices.channels:
-        message = "nobody is told when protection stops: only `nbguard status` says it"
-        hint = "nbguard setup --notify URL"
-        if choices.without_channels:
-            hint = "as you chose (alerts.without_channels); nbguard setup --notify URL changes it"
-        if facts.configured:
-            yield weighed(facts, "no-channel", message, hint, Weight.ADVICE)
-        return
-    if is_unproven(facts):
-        message = "no channel is proven: nobody has answered yet that they read what is sent"
-        hint = "nbguard alert test sends a code; answer it with nbguard ack CODE"
-        yield weighed(facts, "recipient-unproven", message, hint)
-    if choices.channels == 1:
-        message, hint = (
-            "there is one channel only: if it fails, nobody hears",
-            "nbguard setup --notify URL adds another",
-        )
-        yield weighed(facts, "single-channel", message, hint, Weight.ADVICE)
-    for channel in facts.channels:
-        yield from _one_channel(facts, channel)
-
-
-def _one_channel(facts: Facts, channel: ChannelReport) -> Iterator[Weighed]:
-    if channel.state in (ChannelState.OVERDUE, ChannelState.DEAD):
-        message = f"{channel.human} has not answered through {channel.name}: has this person left?"
-        if channel.state is ChannelState.DEAD:
-            message = f"nothing reaches {channel.human} through {channel.name}: {channel.trouble or 'it was refused'}"
-        hint = "answer with nbguard ack CODE, or give another channel: nbguard setup --notify URL"
-        yield weighed(facts, "recipient-overdue", message, hint, subject=channel.name)
+    hint = "nbguard setup --notify URL"
+    if choices.without_channels:
+        hint = "you chose so (alerts.without_channels); nbguard setup --notify URL changes it"
+    message = "if protection stops, nobody is told: only `nbguard status` says it"
+    yield weighed(facts, "no-channel", message, hint, Weight.ADVICE)
 
 
 def mirrors(facts: Facts, allowed: Allowances) -> Iterator[Weighed]:
@@ -62,16 +39,23 @@ def mirrors(facts: Facts, allowed: Allowances) -> Iterator[Weighed]:
             message = f"another installation writes where ours should be: {mirror.foreign}"
             hint = "nothing of theirs was touched; give each installation its own state, then nbguard mirror sync"
             yield weighed(facts, "mirror-foreign", message, hint, subject=mirror.name)
-        if mirror.behind_since is None:
-            continue
-        # While the machine was off or asleep, nobody could bring it up to date.
-        began = max(mirror.behind_since.timestamp(), facts.awake_since)
-        late = facts.now.timestamp() - began
-        if late > allowed.mirror_late_seconds:
-            why = f": {mirror.trouble}" if mirror.trouble else ""
-            message = f"it has lacked what was kept here for {spell(late)}{why}"
-            hint = "it is tried again by itself; nbguard mirror sync tries now"
-            yield weighed(facts, "mirror-late", message, hint, subject=mirror.name, seconds_ago=late)
+        yield from _lateness(facts, allowed, mirror)
+
+
+def _lateness(facts: Facts, allowed: Allowances, mirror: MirrorReport) -> Iterator[Weighed]:
+    """While the machine was off or asleep nobody could bring it up to date, nor could a daemon that is not there."""
+    beat = facts.daemon.heartbeat
+    able_since = max(facts.awake_since, beat.since.timestamp() if beat is not None and not beat.stopped else 0.0)
+    now, hint = facts.now.timestamp(), "it is tried again by itself; nbguard mirror sync tries now"
+    if mirror.behind_since is not None:
+        late = now - max(mirror.behind_since.timestamp(), able_since)
+        message = f"it has lacked what was kept here for {spell(late)}{f': {mirror.trouble}' if mirror.trouble else ''}"
+    else:
+        tried = mirror.tried_at.timestamp() if mirror.tried_at is not None else 0.0
+        late = now - max(tried, able_since)
+        message = f"nobody has looked at it for {spell(late)}"
+    if late > allowed.mirror_late_seconds:
+        yield weighed(facts, "mirror-late", message, hint, subject=mirror.name, seconds_ago=late)
 
 
 def standing(facts: Facts) -> Iterator[Weighed]:

@@ -79,10 +79,13 @@ ALL_CODES: Final = frozenset(
         "not-looked-at",
         "mirror-late",
         "mirror-foreign",
-        "recipient-unproven",
-        "recipient-overdue",
     }
 )
+
+OF_THE_DESK: Final = frozenset(
+    {"recipient-unproven", "recipient-overdue", "single-channel", "no-channel", "alert-failed", "alerts-damaged"}
+)
+"""About the channels themselves: whoever sends knows them first, and no check tells it of them."""
 
 _RANK: Final = {Weight.ADVICE: 0, Weight.WARNING: 1, Weight.GAP: 2, Weight.STALL: 3}
 
