@@ -36,6 +36,24 @@ class Answered:
         return self.outcome is Outcome.ACCEPTED
 
 
+def words_of(answered: Answered) -> str:
+    """What became of an answer, for people."""
+    match answered.outcome:
+        case Outcome.ALREADY:
+            return "that code was answered before"
+        case Outcome.EXPIRED:
+            return "that code has expired"
+        case Outcome.TOO_MANY:
+            return "too many wrong codes: none is heard for an hour"
+        case Outcome.UNKNOWN:
+            return "that is no code of a message from here"
+    about = f"thank you: {answered.human} reads {answered.channel}"
+    if not answered.incidents:
+        return about
+    codes = ", ".join(dict.fromkeys(incident.code for incident in answered.incidents))
+    return f"{about}; silent for at most {answered.silent_seconds / 86_400:g} days, or until it is over: {codes}"
+
+
 def take(state: State, typed: str, now: Instant, silent_seconds: float) -> tuple[State, Answered]:
     """Judge a typed code. A wrong one is remembered: they are few in an hour."""
     if are_too_many(state.wrong, now.seconds):

@@ -23,7 +23,7 @@ from nbguard.alert.standing import about_channels, channel_problems, report_of
 from nbguard.alert.state import Incident, Instant, State, Way
 from nbguard.alert.store import AlertStore
 from nbguard.alert.words import notice, write
-from nbguard.alerting import ChannelReport, Message, Observation, Sender, Sent, Weighed
+from nbguard.alerting import ChannelReport, ChannelState, Message, Observation, Sender, Sent, Weighed
 from nbguard.clock import Clock
 from nbguard.settings import Alerts, Channel, RollCall
 
@@ -73,7 +73,7 @@ class AlertDesk:
         self._address = address
         self._random = random
         self._elsewhere: tuple[SharedCall, ...] = ()
-        self._shown: str | None = None
+        self._is_shown = True
 
     # -- what observers, humans and other machines say ---------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class AlertDesk:
         others = frozenset(self._channels) - {self._channels[name].name}
 
         def owe(state: State, now: Instant) -> State:
-            ways = (_asked_now(way, now) if way.name == name else way for way in state.ways)
+            ways = (_asked_now(way, now, self._pace) if way.name == name else way for way in state.ways)
             return replace(state, ways=tuple(ways))
 
         self._change(owe)
@@ -223,22 +223,24 @@ class AlertDesk:
         return code_of(self._random(5)), self._random(8).hex()
 
     def _tell_surfaces(self) -> None:
-        """Prompts show what was told and not acknowledged; written when it is another line than before."""
+        """Prompts show what was told and not acknowledged."""
         state, _ = self._look()
         told = (each for each in state.incidents if each.is_open and each.absent_seconds is None and each.rounds > 0)
         line = notice((each for each in told if not is_acknowledged(each)), self._host)
-        if line == self._shown:
-            return
         try:
             self._show(line)
-            self._shown = line
+            self._is_shown = True
         except OSError as error:
-            _log.warning("the notice could not be written: %s", error)
+            if self._is_shown:
+                _log.warning("the notice could not be written: %s", error)
+            self._is_shown = False
 
 
-def _asked_now(way: Way, now: Instant) -> Way:
-    called = now.seconds if way.called_seconds is None else way.called_seconds
-    return replace(way, owes_call=True, called_seconds=called, again_seconds=0.0, claimed_seconds=0.0)
+def _asked_now(way: Way, now: Instant, pace: Pace) -> Way:
+    """Asked although it may not be due: a human who answered lately need not answer this one."""
+    owing = replace(way, owes_call=True, again_seconds=0.0, claimed_seconds=0.0)
+    is_open = way.called_seconds is not None or channel_state(way, now, pace.calls) is ChannelState.LIVE
+    return owing if is_open else replace(owing, called_seconds=now.seconds)
 
 
 def _digest(salt: str, channel: Channel) -> str:

@@ -37,14 +37,17 @@ class Loaded:
 
 
 class AlertStore:
-    """``path`` is the file; ``copies`` are further ones, each used while its folder is there and ours alone.
+    """``path`` is the file; ``copies`` are further ones, each used while its folder is there and ours alone, and
+    ``last_resort`` is one that is there only while no other could be written.
 
     Nothing here makes a folder: where one of ours was removed, it is the refuge that decides.
     """
 
-    def __init__(self, path: str, copies: Sequence[str] = ()) -> None:
+    def __init__(self, path: str, copies: Sequence[str] = (), *, last_resort: str = "") -> None:
         self.path = path
-        self.copies = tuple(copies)
+        self._copies = tuple(copies)
+        self._last_resort = last_resort
+        self._all = tuple(place for place in (path, *copies, last_resort) if place)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -60,7 +63,7 @@ class AlertStore:
     def mark(self) -> Mark:
         """Changes whenever any of the files was replaced; costs a stat each."""
         marks = []
-        for path in (self.path, *self.copies):
+        for path in self._all:
             try:
                 found = os.lstat(path)
                 marks.append((found.st_ino, found.st_size, found.st_mtime_ns))
@@ -76,7 +79,7 @@ class AlertStore:
         """
         newest: State | None = None
         damaged = []
-        for path in (self.path, *self.copies):
+        for path in self._all:
             if path != self.path and not is_private(os.path.dirname(path)):
                 continue
             try:
@@ -100,15 +103,13 @@ class AlertStore:
         data = encode(written)
         trouble = self._put(data)
         saved = trouble is None
-        for path in self.copies:
-            if is_private(os.path.dirname(path)):
-                try:
-                    replace_durably(path, data)
-                    saved = True
-                except OSError as error:
-                    trouble = trouble or error
+        for path in self._copies:
+            saved = _copied(path, data) or saved
         if not saved:
-            assert trouble is not None
+            saved = bool(self._last_resort) and _copied(self._last_resort, data)
+        elif self._last_resort and os.path.lexists(self._last_resort):
+            unlink_quietly(self._last_resort)
+        if trouble is not None and not saved:
             raise storage_trouble(trouble, "cannot write what is to be told to whom") from trouble
         return written
 
@@ -129,7 +130,7 @@ class AlertStore:
         return None
 
     def _lock(self) -> FileLock | None:
-        for path in (self.path, *self.copies):
+        for path in (self.path, *self._copies):
             folder = os.path.dirname(path)
             if path != self.path and not is_private(folder):
                 continue
@@ -140,6 +141,16 @@ class AlertStore:
                 continue
             return lock
         return None
+
+
+def _copied(path: str, data: bytes) -> bool:
+    if not is_private(os.path.dirname(path)):
+        return False
+    try:
+        replace_durably(path, data)
+    except OSError:
+        return False
+    return True
 
 
 def _read(path: str) -> bytes | None:

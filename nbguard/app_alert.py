@@ -1,0 +1,137 @@
+"""The composition root's page for alerts: the desk of this installation, for commands, the check and the daemon."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from nbguard.alerting import ChannelReport, Observation, Observer, Sent, Weighed, Weight
+from nbguard.clock import Clock, SystemClock
+from nbguard.model import Problem
+from nbguard.notices import write_notice
+from nbguard.processes import boot_id
+from nbguard.settings import Channel, Settings
+
+if TYPE_CHECKING:
+    from nbguard.alert.desk import AlertDesk, Stepped
+    from nbguard.alert.store import AlertStore
+    from nbguard.cli.context import Context
+
+FILE = "alerts.json"
+
+TOLD_BY_THE_DAEMON = frozenset(
+    {"checker-late", "home-wiped", "own-files-removed", "no-space", "no-inodes", "read-only", "io-error", "crash-loop"}
+)
+"""What the daemon tells of itself, in case that the checker is dead, or is gone with the home."""
+
+_GAPS = frozenset({"home-wiped", "own-files-removed"})
+
+
+def open_desk(context: Context, *, clock: Clock | None = None, at_once: bool = False) -> AlertDesk:
+    """The alert desk over this installation's state. ``at_once``: every channel is built now, and delivers also after
+    our own files are gone; else each is when it is used."""
+    from nbguard.alert.desk import AlertDesk
+    from nbguard.alert.sending import open_sender, shown_address
+
+    settings = context.settings or Settings()
+    sender = open_sender(
+        settings.channels,
+        timeout_seconds=settings.alerts.send_timeout_seconds,
+        environment=os.environ,
+        at_once=at_once,
+    )
+    return AlertDesk(
+        store_of(context),
+        channels=settings.channels,
+        sender=sender,
+        alerts=settings.alerts,
+        calls=settings.roll_call,
+        clock=clock or SystemClock(),
+        boot=boot_id(),
+        host=socket.gethostname(),
+        show=lambda line: write_notice(context.places.notice, line),
+        address=shown_address,
+    )
+
+
+def store_of(context: Context) -> AlertStore:
+    """Where alerts are remembered: in state, with a copy in the emergency place, and in the runtime folder when no
+    disk takes them."""
+    from nbguard.alert.store import AlertStore
+
+    places = context.places
+    path = os.path.join(places.state, FILE)
+    copies = (os.path.join(places.emergency, FILE),) if places.emergency else ()
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    name = f"nbguard-alerts-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}.json"
+    return AlertStore(path, copies, last_resort=os.path.join(runtime, name) if os.path.isabs(runtime) else "")
+
+
+def tell(context: Context, observation: Observation, *, sends: bool = True) -> Stepped | None:
+    """Hand what was found to the desk, durably, and send what is due; None when nothing was to be sent now."""
+    desk = open_desk(context)
+    desk.observe(observation)
+    return desk.step() if sends else None
+
+
+def channel_reports(context: Context) -> tuple[ChannelReport, ...]:
+    """Every configured channel as it stands; nothing is sent, nor written."""
+    return open_desk(context).reports()
+
+
+def alert_problems(context: Context) -> tuple[Weighed, ...]:
+    """What is wrong with the channels themselves, for the verdict: recipient-unproven, recipient-overdue,
+    single-channel, no-channel, alert-failed, and a record of alerts that cannot be written."""
+    return open_desk(context).problems()
+
+
+def send_test(context: Context, channel: Channel) -> Sent:
+    """Send a real message with a code through one channel, and say what it answered."""
+    return open_desk(context).ask(channel.name)
+
+
+def serve_page(context: Context, *, port: int, say: Callable[[str], None]) -> int:
+    """Show the page that takes a code, until it was answered (0) or nobody came (1)."""
+    from nbguard.alert.ack_page import MINUTES, AckPage, Heard
+    from nbguard.alert.answering import words_of
+
+    def answer(typed: str) -> Heard:
+        answered = open_desk(context).answer(typed)
+        return Heard(is_accepted=answered.is_accepted, words=words_of(answered))
+
+    page = AckPage(answer, port=port)
+    say(f"open {page.address} within {MINUTES} minutes, and type the code there")
+    return 0 if page.serve() else 1
+
+
+class DaemonAlerts:
+    """The daemon's worker: it tells of itself what a dead checker would not, and sends whatever is due.
+
+    Its channels are built when it begins, so that they deliver after the interpreter's own files are gone.
+    """
+
+    def __init__(self, context: Context, *, clock: Clock, problems: Callable[[], Iterable[Problem]]) -> None:
+        self._clock = clock
+        self._problems = problems
+        self._desk = open_desk(context, clock=clock, at_once=True)
+
+    def step(self) -> None:
+        """One look and one round of sending."""
+        self._desk.observe(
+            Observation(
+                observer=Observer.DAEMON,
+                at=self._clock.now(),
+                boot=boot_id(),
+                boottime_ns=self._clock.boottime_ns(),
+                found=tuple(
+                    Weighed(problem=each, weight=Weight.GAP if each.code in _GAPS else Weight.WARNING)
+                    for each in self._problems()
+                    if each.code in TOLD_BY_THE_DAEMON
+                ),
+                sees=TOLD_BY_THE_DAEMON,
+            )
+        )
+        self._desk.step()
