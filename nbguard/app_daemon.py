@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nbguard.app import first_import, knowing, open_store, reserve_of, scopes_of, spool_of
+from nbguard.app import first_import, install_id, knowing, open_store, reserve_of, scopes_of, spool_of
 from nbguard.app_flight import flight_recorder_of
 from nbguard.app_history import histories_of, linking_of, output_store_of, record_log_of, record_packer_of
+from nbguard.app_lease import lease_of
+from nbguard.app_rebuild import Mending
 from nbguard.app_refuge import preload, refuge_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
@@ -19,13 +21,14 @@ from nbguard.archive.recorder import PackPolicy, Recorder
 from nbguard.clock import Clock, SystemClock
 from nbguard.daemon import CalendarJob, Cast, Daemon, Worker
 from nbguard.durable import FileLock, make_private_folder
-from nbguard.errors import Busy, NbguardError
+from nbguard.errors import ArchiveTrouble, Busy, NbguardError
 from nbguard.heads import Heads
 from nbguard.health.heartbeat import write_heartbeat
 from nbguard.health.starts import CALM_SECONDS, MOST_STARTS
 from nbguard.history.generations import FileIdentity
 from nbguard.history.linking import TICK_SECONDS
 from nbguard.logs import move_log
+from nbguard.mirror.lease import Lease, LeaseLost
 from nbguard.model import Head, Problem
 from nbguard.notebook import Remeasuring
 from nbguard.notify import Notifier
@@ -61,7 +64,9 @@ _PACKER_PATIENCE_SECONDS = 3600.0  # a full repack of a large archive, on a slow
 class Assembly:
     """Everything of one daemon process, wired. Each worker has a catalog connection of its own."""
 
-    def __init__(self, context: Context, roots: Sequence[str], clock: Clock | None = None) -> None:
+    def __init__(
+        self, context: Context, roots: Sequence[str], clock: Clock | None = None, lease: Lease | None = None
+    ) -> None:
         settings = context.settings or Settings()
         self.clock = clock or SystemClock()
         self.board = ProblemBoard(self.clock)
@@ -72,8 +77,14 @@ class Assembly:
         spool.sweep_leftovers()
         self.recording = open_store(context, spool)
         self.packing = open_store(context, spool)
-        self.recording.folder.catch_up()
-        self.heads = Heads(_doubting_the_latest(self.recording.catalog))
+        self.lease = lease or lease_of(context, self.clock)
+        self.lease_lost: LeaseLost | None = None
+        self.stop_daemon = threading.Event().set
+        self.mending = Mending(
+            context, self.packing, install=lambda: install_id(context), clock=self.clock, board=self.board
+        )
+        self._catch_up()
+        self.heads = Heads(_doubting_the_latest(self.recording.catalog, install_id(context)))
         self.recorder = Recorder(
             folder=self.recording.folder, spool=spool, measure=Remeasuring().measure, clock=self.clock
         )
@@ -141,6 +152,15 @@ class Assembly:
         self._woken = threading.Event()
         self.mirrors = _mirrors(context, self.clock)
 
+    def _catch_up(self) -> None:
+        """The catalog as it should be, also where a broken archive must be made anew first. Raises NbguardError."""
+        try:
+            self.recording.folder.catch_up()
+        except ArchiveTrouble as trouble:
+            if not self.mending.mend(trouble):
+                raise
+            self.recording.folder.catch_up()
+
     # -- once ------------------------------------------------------------------------------------------------------
 
     def import_first(self, progress: Progress = lambda done, total: None) -> None:
@@ -149,6 +169,7 @@ class Assembly:
         def told(done: int, total: int) -> None:
             progress(done, total)
             self._shelter_meanwhile()
+            self._refresh_lease()
 
         try:
             report = first_import(self._context, self.packing, self.heads).run(self.scopes, told)
@@ -178,6 +199,7 @@ class Assembly:
     # -- workers ---------------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
+        self._refresh_lease()
         self.watcher.step(self.clock.monotonic())
         self._woken.wait(min(2.0, self.settings.intervals.guard_seconds))
 
@@ -218,8 +240,13 @@ class Assembly:
     def pack(self) -> None:
         """Wait a little, then pack_due()."""
         self._woken.wait(_PACK_POLL_SECONDS)
-        if not self.refuge.is_wiped:
-            self.pack_due()
+        if not self.refuge.is_wiped and self.lease.is_ours():
+            self.mending.look()
+            try:
+                self.pack_due()
+            except ArchiveTrouble as trouble:
+                if not self.mending.mend(trouble):
+                    raise
 
     def mirror(self) -> None:
         """Bring mirrors up to date that are due, then wait."""
@@ -227,6 +254,17 @@ class Assembly:
             self._woken.wait(_IDLE_SECONDS)
         else:
             self.mirrors.step()
+
+    def _refresh_lease(self) -> None:
+        """Move the lease on. When another machine has taken it, this daemon ends: the other one is right."""
+        try:
+            self.lease.refresh()
+        except LeaseLost as lost:
+            _log.critical("%s", lost.message)
+            self.lease_lost = lost
+            self.stop_daemon()
+        except OSError as error:
+            _log.warning("the lease could not be written: %s", error)
 
     def shelter(self) -> None:
         """One look of the refuge, then wait."""
@@ -410,18 +448,20 @@ def _mirrors(context: Context, clock: Clock) -> MirrorRounds | None:
     return MirrorRounds(context, clock)
 
 
-def _doubting_the_latest(catalog: Catalog) -> list[Head]:
+def _doubting_the_latest(catalog: Catalog, install: str) -> list[Head]:
     """All heads; those kept shortly before the last end are read once more.
 
     A file can be written again within the tick of its time stamp, and the daemon that would have heard of it is gone.
+    A notebook of an archive that was taken over, which this machine never had, is not missed here.
     """
-    fresh = catalog.spooled_ids()
-    return [replace(head, signature=None) if head.version in fresh else head for head in catalog.heads()]
+    fresh, elsewhere = catalog.spooled_ids(), catalog.heads_from_elsewhere(install)
+    heads = [head for head in catalog.heads() if head.path not in elsewhere or os.path.lexists(head.path)]
+    return [replace(head, signature=None) if head.version in fresh else head for head in heads]
 
 
-def assemble(context: Context, roots: Sequence[str]) -> Assembly:
-    """Wire a daemon for ``roots``. Raises NbguardError."""
-    return Assembly(context, roots)
+def assemble(context: Context, roots: Sequence[str], lease: Lease | None = None) -> Assembly:
+    """Wire a daemon for ``roots``, under a lease that was taken. Raises NbguardError."""
+    return Assembly(context, roots, lease=lease)
 
 
 def daemon_of(assembly: Assembly, context: Context) -> Daemon:
@@ -457,7 +497,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
         missed_events=lambda: assembly.watcher.missed_events,
         beat=lambda heartbeat: write_heartbeat(assembly.heartbeat, heartbeat),
     )
-    return Daemon(
+    daemon = Daemon(
         cast,
         clock=assembly.clock,
         board=assembly.board,
@@ -466,3 +506,5 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
         heartbeat_seconds=settings.intervals.heartbeat_seconds,
         tell=Notifier(os.environ).tell,
     )
+    assembly.stop_daemon = daemon.stop
+    return daemon

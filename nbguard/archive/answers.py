@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from nbguard.archive.catalog_file import CatalogFile
-from nbguard.archive.rows import COLUMNS, head_of, microseconds, version_of
+from nbguard.archive.rows import COLUMNS, decision_of_row, head_of, microseconds, version_of
+from nbguard.archive.trailers import Decision
 from nbguard.model import Head, Measure, Moment, Version
 
 _FULLEST_WINDOW_US = timedelta(days=30) // timedelta(microseconds=1)
@@ -191,3 +192,14 @@ class Answers(CatalogFile):
             "SELECT h.path FROM heads h JOIN versions v ON v.id = h.version WHERE v.install != ?", (install,)
         )
         return {os.fsdecode(row[0]) for row in rows}
+
+    def packed_ids(self) -> list[str]:
+        """Versions that the archive has, in the order of observation."""
+        return [row[0] for row in self._rows("SELECT id FROM versions WHERE commit_id IS NOT NULL ORDER BY ord, id")]
+
+    def packed_decisions(self) -> list[Decision]:
+        """A human's words that the archive has."""
+        rows = self._rows(
+            "SELECT id, kind, about, ord, decided_at, commit_id FROM decisions WHERE commit_id IS NOT NULL"
+        )
+        return [decision_of_row(row) for row in rows]

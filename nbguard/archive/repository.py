@@ -205,12 +205,7 @@ class Archive:
 
         A commit by somebody else says nothing, whatever stands in it.
         """
-        span = f"{after}..{tip}" if after else tip
-        for raw in self.git.lines("log", "--reverse", "--format=%H %ae%n%B", "-z", span, separator=b"\0"):
-            head, _, message = raw.decode("utf-8", "replace").strip("\n").partition("\n")
-            commit, _, author = head.partition(" ")
-            if author == EMAIL:
-                yield from records_in(message, commit)
+        yield from records_of(self.git, f"{after}..{tip}" if after else tip)
 
     def _has_commit(self, commit: str) -> bool:
         try:
@@ -298,3 +293,12 @@ class Archive:
                 f"the archive has format {found}, this nbguard writes {FORMAT}",
                 hint="update nbguard; reading works, writing is refused",
             )
+
+
+def records_of(git: GitFolder, span: str) -> Iterator[Version | Decision]:
+    """Everything that the commits of ``span`` speak of, oldest first. Raises ArchiveTrouble."""
+    for raw in git.lines("log", "--reverse", "--format=%H %ae%n%B", "-z", span, separator=b"\0"):
+        head, _, message = raw.decode("utf-8", "replace").strip("\n").partition("\n")
+        commit, _, author = head.partition(" ")
+        if author == EMAIL:
+            yield from records_in(message, commit)

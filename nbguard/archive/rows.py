@@ -6,7 +6,8 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nbguard.model import Head, Moment, Signature, Status, Trigger, Version
+from nbguard.archive.trailers import Decision
+from nbguard.model import DraftKind, Head, Moment, Signature, Status, Trigger, Version
 
 SCHEMA_VERSION = 2
 
@@ -148,3 +149,16 @@ def stat_text(signature: Signature | None) -> str | None:
 def signature_of(text: str | None) -> Signature | None:
     """The reverse."""
     return Signature(*map(int, text.split())) if text else None
+
+
+def decision_of_row(row: tuple[str, str, str, bytes, int, str | None]) -> Decision:
+    """A row of decisions."""
+    identity, kind, about, order, decided_at, commit = row
+    return Decision(
+        id=identity,
+        kind=DraftKind(kind),
+        about=about,
+        moment=Moment.from_sortable(order),
+        decided_at=from_microseconds(decided_at),
+        commit=commit,
+    )

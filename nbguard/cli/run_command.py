@@ -12,6 +12,7 @@ from nbguard.cli.output import Bar, say
 from nbguard.errors import PartlyDone, UsageError
 
 if TYPE_CHECKING:
+    from nbguard.mirror.lease import Lease
     from nbguard.model import Problem
 
 # With these, everything is kept all the same.
@@ -36,49 +37,64 @@ def command(context: Context, *, watch: tuple[str, ...], once: bool) -> None:
 
     With no configuration, --watch writes a minimal one; where there is one, DIR adds to its roots for this run.
     Exit codes: 0 done or stopped, 2 no folder to watch, 3 some notebooks were not kept (--once), 10 the archive has
-    vanished (--once), 11 a daemon already runs, 78 bad configuration, or git too old.
+    vanished (--once), 11 a daemon already runs, here or on another machine with this home, 78 bad configuration, or
+    git too old.
     """
     from nbguard.git import check_git
 
     check_git()
     roots = _roots(context, watch)
-    from nbguard import app
-    from nbguard.app_daemon import assemble, daemon_of
-    from nbguard.app_health import unmeant_starts
+    from nbguard.app_lease import give_back, refuse_elsewhere, take_lease
     from nbguard.durable import FileLock, make_private_folder
-    from nbguard.errors import Busy, NoArchive
-    from nbguard.logs import start_logging
+    from nbguard.errors import Busy
 
     places = context.places
     make_private_folder(places.state)
+    refuse_elsewhere(context, is_waiting=True)
     lock = FileLock(places.daemon_lock)
     try:
         lock.acquire()
     except Busy:
         raise Busy("a daemon already runs", hint="see `nbguard status`") from None
     with lock:
-        if not once:
-            start_logging(places.log_file)
+        lease = take_lease(context)
         try:
-            app.ensure_archive(context)
-        except NoArchive as error:
-            if once:
-                raise
-            # The daemon goes on: drafts stay in the spool, and status says so.
-            say(f"error: {error.message}")
-            say(f"hint:  {error.hint}")
-            app.spool_of(context).make()
-        assembly = assemble(context, roots)
-        bar = Bar("keeping first versions")
+            _run(context, roots, lease, once=once)
+        finally:
+            give_back(lease)
+
+
+def _run(context: Context, roots: tuple[str, ...], lease: Lease, *, once: bool) -> None:
+    from nbguard import app
+    from nbguard.app_daemon import assemble, daemon_of
+    from nbguard.app_health import unmeant_starts
+    from nbguard.errors import NoArchive
+    from nbguard.logs import start_logging
+
+    if not once:
+        start_logging(context.places.log_file)
+    try:
+        app.ensure_archive(context)
+    except NoArchive as error:
         if once:
-            problems = assembly.once(bar)
-            bar.clear()
-            _tell(problems)
-            return
-        assembly.note_starts(unmeant_starts(context))
-        say(f"watching {', '.join(roots)}")
-        daemon = daemon_of(assembly, context)
-        daemon.run(before=lambda: assembly.import_first(daemon.moving(bar)))
+            raise
+        # The daemon goes on: drafts stay in the spool, status says so, and it makes the archive anew from a copy.
+        say(f"error: {error.message}")
+        say(f"hint:  {error.hint}")
+        app.spool_of(context).make()
+    assembly = assemble(context, roots, lease)
+    bar = Bar("keeping first versions")
+    if once:
+        problems = assembly.once(bar)
+        bar.clear()
+        _tell(problems)
+        return
+    assembly.note_starts(unmeant_starts(context))
+    say(f"watching {', '.join(roots)}")
+    daemon = daemon_of(assembly, context)
+    daemon.run(before=lambda: assembly.import_first(daemon.moving(bar)))
+    if assembly.lease_lost is not None:
+        raise assembly.lease_lost
 
 
 def _tell(problems: tuple[Problem, ...]) -> None:

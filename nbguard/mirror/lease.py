@@ -102,10 +102,13 @@ class Lease:
         self._count = 0
         self._refresh_at = clock.monotonic()
 
-    def check(self) -> None:
-        """Raises Busy while another machine holds it."""
+    def check(self, *, is_waiting: bool = False) -> None:
+        """Raises Busy while another machine holds it; ``is_waiting``: since when it stands still is remembered. Then
+        raises OSError too."""
         held = self._read()
         if held is not None and self._judge(held) is Whose.HELD:
+            if is_waiting:
+                self._remember(held)
             raise self._busy(held)
 
     def take(self) -> None:

@@ -66,13 +66,17 @@ class Mirrored:
         self.shown = address.shown
         self._environment = transport_environment(address, environment, home)
 
-    def look(self) -> InMirror:
-        """Every installation in it, and what each says of itself. Raises MirrorUnreachable."""
+    def refs(self) -> dict[str, str]:
+        """Every ref in it: the commit it names. Raises MirrorUnreachable."""
         with _scratch() as folder:
             listing = self._run(
                 GitFolder(folder), "ls-remote", "--refs", *self._service, "--", self._url, seconds=LIST_SECONDS
             )
-        refs = refs_in(listing)
+        return refs_in(listing)
+
+    def look(self) -> InMirror:
+        """Every installation in it, and what each says of itself. Raises MirrorUnreachable."""
+        refs = self.refs()
         hosts = hosts_in(refs)
         wanted = {name: (Namespace(name).heartbeat, HEARTBEAT_FILE) for name, host in hosts.items() if host.heartbeat}
         if MARK in refs:

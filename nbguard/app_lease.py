@@ -1,0 +1,53 @@
+"""The composition root's page for the lease: state on a network home belongs to one machine at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from nbguard.clock import SystemClock
+from nbguard.errors import storage_trouble
+from nbguard.mirror.lease import Lease, this_machine
+from nbguard.processes import boot_id
+
+if TYPE_CHECKING:
+    from nbguard.cli.context import Context
+    from nbguard.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+
+def lease_of(context: Context, clock: Clock | None = None) -> Lease:
+    """The lease on this installation's state."""
+    return Lease(context.places.state, this_machine(boot_id()), clock=clock or SystemClock(), wait=time.sleep)
+
+
+def take_lease(context: Context) -> Lease:
+    """Take it, for a daemon. Raises Busy while another machine has it, StorageTrouble."""
+    lease = lease_of(context)
+    try:
+        lease.take()
+    except OSError as error:
+        raise storage_trouble(error, f"cannot write in {context.places.state}") from error
+    return lease
+
+
+def give_back(lease: Lease) -> None:
+    """The next daemon need not wait; harmless where it cannot be written, or another machine has it."""
+    try:
+        lease.release()
+    except OSError as error:
+        _log.warning("the lease could not be given back: %s", error)
+
+
+def refuse_elsewhere(context: Context, *, is_waiting: bool = False) -> None:
+    """Raises Busy while another machine has the lease: for what writes to the archive itself. ``is_waiting``: since
+    when it stands still is remembered, for we want it."""
+    if not os.path.isdir(context.places.state):
+        return
+    try:
+        lease_of(context).check(is_waiting=is_waiting)
+    except OSError as error:
+        raise storage_trouble(error, f"cannot write in {context.places.state}") from error
