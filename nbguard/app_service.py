@@ -11,11 +11,15 @@ from nbguard.settings import Settings
 
 if TYPE_CHECKING:
     from nbguard.cli.context import Context
+    from nbguard.model import Heartbeat
+    from nbguard.service.last_words import Way
     from nbguard.service.manager import Manager
     from nbguard.service.memory import Memory
+    from nbguard.settings import Channel
 
 
 _STALE_SECONDS = 180.0
+_HUNG_SECONDS = 120.0
 
 
 class NoManager(NbguardError):
@@ -96,6 +100,107 @@ def last_resort() -> str:
     from nbguard.places import open_to_all
 
     return os.path.join(open_to_all(), f"nbguard-{os.getuid()}-alerts")
+
+
+def look_after(context: Context, *, light: bool) -> list[str]:
+    """What a check does for the service besides looking: the light one ends a daemon that hangs where nobody else does,
+    the whole one keeps the alert unit's script as the configuration has it. Returns what could not be done."""
+    try:
+        if light:
+            return end_hung_daemon(context)
+        prepare_last_words(context)
+    except NbguardError as error:
+        return [error.message]
+    return []
+
+
+def end_hung_daemon(context: Context, platform: str = sys.platform) -> list[str]:
+    """Where the service manager has no watchdog (launchd): kill a daemon that lives and does not beat any more, and
+    start it again. Returns what could not be done; elsewhere nothing is."""
+    from nbguard.clock import SystemClock
+    from nbguard.health.heartbeat import read_heartbeat
+    from nbguard.processes import boot_id, is_alive
+
+    beat = read_heartbeat(context.places.heartbeat)
+    if platform != "darwin" or beat is None or not os.path.lexists(context.places.service_marker):
+        return []
+    if not hangs(beat, boot=boot_id(), monotonic=SystemClock().monotonic(), alive=is_alive(beat.pid)):
+        return []
+    return manager_of(context).restart()
+
+
+def hangs(beat: Heartbeat, *, boot: str, monotonic: float, alive: bool) -> bool:
+    """Whether a daemon of this boot is there and has not beaten for two minutes in which the machine was awake (on a
+    Mac the monotonic clock stands still in sleep): what systemd's watchdog would end."""
+    if beat.stopped or not alive or beat.boot != boot or beat.beat_monotonic is None:
+        return False
+    return monotonic - beat.beat_monotonic > _HUNG_SECONDS
+
+
+def prepare_last_words(context: Context) -> None:
+    """Write down, in the emergency place, how the alert unit reaches people without nbguard: what the configured
+    channels hold, readable by this user alone. Channels whose secret stands elsewhere (``env:``, ``file:``) are not in
+    it. Nothing is written while no service is wanted, nor while there is no configuration.
+
+    Raises StorageTrouble, Refused.
+    """
+    from nbguard.durable import make_private_folder, replace_durably, unlink_quietly
+    from nbguard.errors import storage_trouble
+    from nbguard.places import check_private
+    from nbguard.service.last_words import script
+    from nbguard.service.memory import CHANNELS_SCRIPT
+
+    places, settings = context.places, context.settings
+    if settings is None or not os.path.lexists(places.service_marker):
+        return
+    path = os.path.join(places.emergency, CHANNELS_SCRIPT)
+    data = script([way for channel in settings.channels if (way := _way(channel)) is not None])
+    try:
+        if not data:
+            unlink_quietly(path)
+            return
+        make_private_folder(places.emergency)
+        check_private(places.emergency)
+        if _read(path) != os.fsencode(data):
+            replace_durably(path, os.fsencode(data))
+    except OSError as error:
+        raise storage_trouble(error, f"writing {path}") from error
+
+
+def _way(channel: Channel) -> Way | None:
+    """How a channel is used without nbguard; None where only nbguard can."""
+    from nbguard.alert.mail_address import read_mail_address
+    from nbguard.alert.route import BadChannel
+    from nbguard.service.last_words import Mail, Run, post_of
+
+    if channel.command:
+        return Run(words=channel.command)
+    if channel.url.lower().rstrip("/") == "wall:":
+        return Run(words=("wall",))
+    if not channel.url.lower().startswith(("mailto:", "mailtos:")):
+        return post_of(channel.url)
+    try:
+        address = read_mail_address(channel.url)
+    except BadChannel:
+        return None
+    return Mail(
+        server=address.server,
+        port=address.port,
+        encryption=str(address.encryption),
+        sender=address.sender,
+        recipient=address.recipient,
+        user=address.user,
+        password=address.password,
+        verify=address.verify,
+    )
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def prompt_lines(context: Context, *, login: bool) -> str:

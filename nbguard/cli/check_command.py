@@ -7,7 +7,7 @@ import sys
 import click
 
 from nbguard.cli.context import Context
-from nbguard.cli.output import clean, print_json
+from nbguard.cli.output import clean, print_json, say
 
 
 @click.command()
@@ -23,6 +23,7 @@ def command(context: Context, *, light: bool, no_send: bool, as_object: bool) ->
     known to read the channels, 22 something in scope is not protected, 78 bad configuration.
     """
     from nbguard.app_check import run_check
+    from nbguard.app_service import look_after
     from nbguard.health import status
 
     bad = context.look_past_settings()
@@ -34,4 +35,6 @@ def command(context: Context, *, light: bool, no_send: bool, as_object: bool) ->
             sys.stdout.write(clean(line) + "\n")
     if bad is not None:
         raise bad
+    for trouble in look_after(context, light=light) if not no_send else ():
+        say(trouble)
     return checked.report.verdict.exit_code

@@ -31,7 +31,7 @@ def install(context: Context, *, dry_run: bool) -> None:
     Exit codes: 0 it runs, 1 there is no service manager (said what to do instead), 3 some of it is done, 78 bad
     configuration, or git too old.
     """
-    from nbguard.app_service import is_older, manager_of
+    from nbguard.app_service import is_older, manager_of, prepare_last_words
     from nbguard.git import check_git
 
     check_git()
@@ -44,6 +44,7 @@ def install(context: Context, *, dry_run: bool) -> None:
         return
     _refuse_second_daemon(context, manager.report().pid)
     missing = manager.install(restart=is_older(context))
+    prepare_last_words(context)
     if missing:
         raise PartlyDone("; ".join(missing), hint="mend it, then run `nbguard service install` again")
     report = manager.report()

@@ -150,7 +150,7 @@ def _keep_first_versions(context: Context) -> list[str]:
 def _install_service(context: Context, *, is_wider: bool) -> list[str]:
     """Install and start the background service, anew when there are folders that it does not watch yet; returns what
     could not be done."""
-    from nbguard.app_service import NoManager, is_older, manager_of
+    from nbguard.app_service import NoManager, is_older, manager_of, prepare_last_words
     from nbguard.health.places_seen import is_locked
 
     try:
@@ -161,6 +161,7 @@ def _install_service(context: Context, *, is_wider: bool) -> list[str]:
     if manager.report().pid is None and is_locked(context.places.daemon_lock):
         return ["the background service: a daemon runs in the foreground; end it, then `nbguard service install`"]
     missing = manager.install(restart=is_wider or is_older(context))
+    prepare_last_words(context)
     if not missing:
         say(f"the service runs: {manager.report().unit_path}")
     say("to be told in your shell when backups stop, whatever is left: nbguard service prompt >> ~/.bashrc")

@@ -186,7 +186,7 @@ class LaunchdAgents:
         """launchctl says nothing of when a job ran last."""
         printed = self._printed(agent.label)
         code = re.search(r"(?m)^\s*last exit code = (.+?)\s*$", printed or "")
-        answered = code is None or code[1].startswith("(") or code[1] in ("0", "20", "21", "22")
+        answered = code is None or code[1].startswith("(") or code[1] in ("0", "11", "20", "21", "22")
         return CheckerReport(
             name=agent.label,
             enabled=printed is not None,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import plistlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nbguard.app_service import hangs
 from nbguard.clock import SystemClock
 from nbguard.errors import Refused
+from nbguard.model import Heartbeat
 from nbguard.places import find_places
 from nbguard.service.launchd import CHECK_LABEL, LABEL, LIGHT_LABEL, LaunchdAgents, agents_of
 from nbguard.service.memory import Memory
@@ -184,3 +187,34 @@ def test_what_does_not_work_is_named(tmp_path: Path) -> None:
     idle = Desk(tmp_path / "b", FakeLaunchctl(starts=False))
     (missed,) = idle.agents().install()
     assert "spawn scheduled, not running" in missed
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "hung"),
+    [
+        ({}, 119.0, False),
+        ({}, 121.0, True),
+        ({"alive": False}, 999.0, False),
+        ({"boot": "another"}, 999.0, False),
+        ({"stopped": True}, 999.0, False),
+        ({"beat_monotonic": None}, 999.0, False),
+    ],
+)
+def test_a_daemon_hangs_that_lives_and_has_not_beaten_while_the_machine_was_awake(
+    changes: dict[str, Any], seconds: float, hung: bool
+) -> None:
+    now = SystemClock().now()
+    beat = Heartbeat(
+        pid=1,
+        boot="boot",
+        since=now,
+        beat_at=now,
+        beat_boottime_ns=1,
+        version="1",
+        roots=(),
+        problems=(),
+        stopped=changes.get("stopped", False),
+        beat_monotonic=changes.get("beat_monotonic", 1000.0),
+    )
+    boot, alive = changes.get("boot", "boot"), changes.get("alive", True)
+    assert hangs(beat, boot=boot, monotonic=1000.0 + seconds, alive=alive) is hung

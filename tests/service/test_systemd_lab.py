@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,11 @@ def have_run(lab: Lab) -> bool:
     return all(check["last_seconds"] is not None and check["result"] == "success" for check in checks)
 
 
-def alerts(lab: Lab) -> dict[str, str]:
-    """What the alert unit noted outside of HOME, by unit."""
+def alerts(lab: Lab) -> defaultdict[str, str]:
+    """What the alert unit noted outside of HOME, by unit; empty for one that did not fail."""
     found = lab.user("sh", "-c", f"grep -H . /var/tmp/nbguard-{UID}-*/ALERT-*")
     pairs = [line.partition(":") for line in found.out.splitlines()]
-    return {path.partition("ALERT-")[2]: text for path, _, text in pairs}
+    return defaultdict(str, {path.partition("ALERT-")[2]: text for path, _, text in pairs})
 
 
 def override(lab: Lab, unit: str, text: str) -> None:
@@ -163,7 +164,7 @@ def test_what_hangs_is_ended_and_what_fails_for_good_is_told_once(lab: Lab) -> N
     assert lab.root("grep", "-q", "^State:.T", f"/proc/{first}/status").code == 0, "it hangs"
     override(lab, "nbguard-check-light.service", "ExecStart=\nExecStart=/bin/sleep 100\nTimeoutStartSec=1")
     assert lab.user("systemctl", "--user", "start", "nbguard-check-light.service").code == 1
-    assert "it did not end in time" in poll(lambda: alerts(lab).get("nbguard-check-light.service"), 20, every=0.1)
+    assert "it did not end in time" in poll(lambda: alerts(lab)["nbguard-check-light.service"], 20, every=0.1)
     assert not report(lab)["checkers"][1]["result"].startswith("success")
     poll(lambda: pid(lab) not in (0, first) and is_active(lab), 40, every=0.2)
     log = lab.user("journalctl", "--user", "--unit", "nbguard").out
@@ -176,7 +177,7 @@ def test_what_hangs_is_ended_and_what_fails_for_good_is_told_once(lab: Lab) -> N
     poll(lambda: lab.user("systemctl", "--user", "is-failed", "nbguard").out == "failed", 20, every=0.2)
     shown = lab.user("systemctl", "--user", "show", "nbguard", "--property=ExecMainStatus,NRestarts").out
     assert "ExecMainStatus=78" in shown
-    assert "the configuration cannot be used" in poll(lambda: alerts(lab).get("nbguard.service"), 20, every=0.1)
+    assert "the configuration cannot be used" in poll(lambda: alerts(lab)["nbguard.service"], 20, every=0.1)
     told = lab.user("journalctl", "--user", "--priority=alert", "--output=cat").out.splitlines()
     assert len([line for line in told if "Notebooks may not be protected" in line]) == 1, "both within ten minutes"
     before = shown
@@ -199,7 +200,7 @@ def test_without_its_environment_and_without_a_home_it_is_still_told_outside_of_
 
     shutil.rmtree(lab.home / "venv")
     gone = "the program that it starts is gone"
-    assert gone in poll(lambda: alerts(lab).get("nbguard-check-light.service"), 20, every=0.1)
+    assert gone in poll(lambda: alerts(lab)["nbguard-check-light.service"], 20, every=0.1)
     said = report(lab)
     assert said["active"], "the daemon still runs, from memory"
     assert not said["command_exists"]
@@ -209,7 +210,7 @@ def test_without_its_environment_and_without_a_home_it_is_still_told_outside_of_
         lab.root("sh", "-c", f"rm -f {place}/ALERT-* {place}/.told*")
     assert lab.root("sh", "-c", f"find {HOME} -mindepth 1 -delete").code == 0
     assert not list(lab.home.iterdir()), "nothing is left of HOME"
-    assert gone in poll(lambda: alerts(lab).get("nbguard-check-light.service"), 20, every=0.1)
+    assert gone in poll(lambda: alerts(lab)["nbguard-check-light.service"], 20, every=0.1)
     assert lab.root("sh", "-c", "journalctl | grep -c 'Notebooks may not be protected'").out != "0"
 
     assert lab.root("loginctl", "disable-linger", USER).code == 0
