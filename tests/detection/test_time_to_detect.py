@@ -113,12 +113,6 @@ def test_every_fault_is_seen_and_told_in_time(fault: Fault, tmp_path: Path) -> N
 def report(fault: Fault, seen: float | None, told: float | None) -> None:
     """Keep what was measured, where NBGUARD_DETECTION_REPORT names a file."""
     if _REPORT:
-        measured = {
-            "fault": fault.name,
-            "codes": sorted(fault.codes),
-            "minutes": fault.minutes,
-            "seen": seen,
-            "told": told,
-        }
+        measured = {"fault": fault.name, "codes": sorted(fault.codes), "minutes": fault.minutes}
         with open(_REPORT, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps({**measured, "seen": seen, "told": told}) + "\n")
