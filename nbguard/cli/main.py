@@ -43,6 +43,8 @@ COMMANDS = {
     "status": "What is protected, how fresh, what is wrong.",
     "check": "Prove that protection works, and tell people when it does not.",
     "mirror": "Copies of the archive elsewhere.",
+    "alert": "Who is told when something is wrong.",
+    "ack": "Answer a message with its code.",
     "service": "The daemon in the background.",
     "config": "Show, validate or locate the configuration.",
     "doctor": "What is wrong with this machine.",

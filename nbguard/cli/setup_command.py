@@ -40,6 +40,7 @@ def command(
     Exit codes: 0 all that was asked for is done, 2 no terminal to ask on and no --yes, or no such folder, 3 some of it
     is done (said which), 10 the archive has vanished, 78 bad configuration, or git too old.
     """
+    from nbguard.cli import setup_channels
     from nbguard.git import check_git
     from nbguard.service import setup
 
@@ -52,11 +53,13 @@ def command(
     roots = setup.checked_roots(watch, home) if watch else _ask_for_roots(context, home, yes=yes)
     data = setup.configuration_with(path, roots)
     data = _with_recorder(data, path, ask=not yes and not dry_run)
+    data = setup_channels.with_notify(data, path, notify)
     new = [root for root in roots if before is None or root not in before.roots]
     if dry_run:
         say(f"would write {path}" if new or before is None else f"{path} would stay as it is")
         for root in new:
             say(f"would watch {root}")
+        setup_channels.say_added(before, data, path, dry_run=True)
         say(f"would make the archive {context.places.archive}, if it is not there, and keep the first versions")
         return
     if before is not None and new and not yes:
@@ -64,9 +67,14 @@ def command(
     written = setup.write_configuration(path, data)
     say(f"configuration: {path}{'' if written else ' (as it was)'}")
     not_done = _keep_first_versions(Context(home=context.home, config=context.config))
-    not_done += _not_yet(mirror, notify)
+    not_done += _not_yet(mirror)
+    has_more = setup_channels.say_added(before, data, path, dry_run=False)
+    not_done += setup_channels.first_codes(Context(home=context.home, config=context.config))
     if not no_service:
-        not_done += _install_service(Context(home=context.home, config=context.config), is_wider=bool(new))
+        is_wider = bool(new) or has_more
+        not_done += _install_service(Context(home=context.home, config=context.config), is_wider=is_wider)
+    if not yes:
+        not_done = [*not_done, *_ask_for_channels(Context(home=context.home, config=context.config))]
     if not_done:
         hint = "the rest is done: notebooks are kept while `nbguard run` runs"
         raise PartlyDone("not done: " + "; ".join(not_done), hint=hint)
@@ -168,15 +176,28 @@ def _install_service(context: Context, *, is_wider: bool) -> list[str]:
     return missing
 
 
-def _not_yet(mirror: tuple[str, ...], notify: tuple[str, ...]) -> list[str]:
+def _ask_for_channels(context: Context) -> list[str]:
+    """Walk through channels; a daemon that runs already is told of new ones. Returns what is not done."""
+    from nbguard.app_service import NoManager, manager_of
+    from nbguard.cli import setup_channels
+    from nbguard.health.places_seen import is_locked
+
+    walked = setup_channels.walk(context)
+    if walked.added and is_locked(context.places.daemon_lock):
+        try:
+            manager = manager_of(context)
+            if manager.report().pid is not None:
+                return [*walked.not_done, *manager.restart()]
+        except NoManager:
+            pass
+        say("end the daemon and start it again, so that it sends through the new channels")
+    return walked.not_done
+
+
+def _not_yet(mirror: tuple[str, ...]) -> list[str]:
     """What was asked for and this version cannot do. Said plainly: nobody should believe in a mirror that is none."""
     version = "which this version of nbguard cannot do yet"
-    missing = []
-    if mirror:
-        missing.append(f"mirrors ({len(mirror)} asked for), {version}")
-    if notify:
-        missing.append(f"alerts ({len(notify)} asked for), {version}")
-    return missing
+    return [f"mirrors ({len(mirror)} asked for), {version}"] if mirror else []
 
 
 def _listed(paths: list[str]) -> str:
