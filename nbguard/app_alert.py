@@ -108,29 +108,35 @@ def serve_page(context: Context, *, port: int, say: Callable[[str], None]) -> in
 
 
 class DaemonAlerts:
-    """The daemon's worker: it tells of itself what a dead checker would not, and sends whatever is due.
-
-    Its channels are built when it begins, so that they deliver after the interpreter's own files are gone.
-    """
+    """The daemon's worker: it tells of itself what a dead checker would not, and sends whatever is due."""
 
     def __init__(self, context: Context, *, clock: Clock, problems: Callable[[], Iterable[Problem]]) -> None:
+        alerts = (context.settings or Settings()).alerts
+        self.pause_seconds = min(30.0, max(0.2, alerts.next_channel_seconds / 60))
+        self._context = context
         self._clock = clock
         self._problems = problems
-        self._desk = open_desk(context, clock=clock, at_once=True)
+        self._desk: AlertDesk | None = None
+
+    def begin(self) -> None:
+        """Build every channel, so that it delivers after the interpreter's own files are gone."""
+        self._desk = open_desk(self._context, clock=self._clock, at_once=True)
 
     def step(self) -> None:
         """One look and one round of sending."""
+        assert self._desk is not None
+        found = tuple(
+            Weighed(problem=each, weight=Weight.GAP if each.code in _GAPS else Weight.WARNING)
+            for each in self._problems()
+            if each.code in TOLD_BY_THE_DAEMON
+        )
         self._desk.observe(
             Observation(
                 observer=Observer.DAEMON,
                 at=self._clock.now(),
                 boot=boot_id(),
                 boottime_ns=self._clock.boottime_ns(),
-                found=tuple(
-                    Weighed(problem=each, weight=Weight.GAP if each.code in _GAPS else Weight.WARNING)
-                    for each in self._problems()
-                    if each.code in TOLD_BY_THE_DAEMON
-                ),
+                found=found,
                 sees=TOLD_BY_THE_DAEMON,
             )
         )

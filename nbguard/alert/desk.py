@@ -189,6 +189,7 @@ class AlertDesk:
         days = self._pace.alerts.acknowledged_seconds / 86_400
 
         def claimed(state: State, now: Instant) -> State:
+            letters.clear()
             after, found = claim(self._planned(state, now), now, self._pace, self._mint, but_not=but_not)
             messages = ((letter, write(letter, after, self._host, now, silent_days=days)) for letter in found)
             letters.extend((letter, message) for letter, message in messages if message is not None)

@@ -53,7 +53,14 @@ class Keeping:
         return self._mark is not None and not self._unsaved and self._mark == self._store.mark()
 
     def change(self, change: Callable[[State, Instant], State]) -> None:
-        """Read, change and write, under the lock; nothing is written when nothing changed."""
+        """Read, change and write, under the lock; nothing is written when nothing changed.
+
+        ``change`` may be asked twice, for whether it changes anything is tried in memory first: that costs no lock.
+        """
+        if self._cached is not None and self.is_fresh():
+            now, _ = self._reading(self._cached)
+            if change(self._cached, now) == self._cached:
+                return
         with self._store.locked():
             state = self._read()
             now, seen = self._reading(state)
