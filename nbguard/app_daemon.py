@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbguard.app import first_import, install_id, knowing, open_store, reserve_of, scopes_of, spool_of
+from nbguard.app_alert import DaemonAlerts
 from nbguard.app_flight import flight_recorder_of
 from nbguard.app_history import histories_of, linking_of, output_store_of, record_log_of, record_packer_of
 from nbguard.app_lease import lease_of
@@ -151,6 +152,7 @@ class Assembly:
         self._maintain_now = threading.Event()
         self._woken = threading.Event()
         self.mirrors = _mirrors(context, self.clock)
+        self.alerts = DaemonAlerts(context, clock=self.clock, problems=self.problems)
 
     def _catch_up(self) -> None:
         """The catalog as it should be, also where a broken archive must be made anew first. Raises NbguardError."""
@@ -247,6 +249,11 @@ class Assembly:
             except ArchiveTrouble as trouble:
                 if not self.mending.mend(trouble):
                     raise
+
+    def tell(self) -> None:
+        """Send what is due to people, then wait."""
+        self.alerts.step()
+        self._woken.wait(self.alerts.pause_seconds)
 
     def mirror(self) -> None:
         """Bring mirrors up to date that are due, then wait."""
@@ -424,6 +431,7 @@ class Assembly:
 
     def begin(self) -> None:
         preload()
+        self.alerts.begin()
         self.refuge.begin()
         self.spool.outside = self.record_log.outside = self.outputs.outside = self.refuge
         self.recorder.count_spool()
@@ -478,6 +486,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             Worker(name="history-copies", step=assembly.copy_histories, patience_seconds=_PACKER_PATIENCE_SECONDS),
             Worker(name="refuge", step=assembly.shelter, patience_seconds=_PACKER_PATIENCE_SECONDS),
             Worker(name="packer", step=assembly.pack, patience_seconds=_PACKER_PATIENCE_SECONDS),
+            Worker(name="alerts", step=assembly.tell),
             Worker(name="mirrors", step=assembly.mirror, patience_seconds=_MIRROR_PATIENCE_SECONDS),
         ),
         jobs=(
