@@ -13,45 +13,56 @@ from nbguard.health.facts import ServiceFacts
 from nbguard.health.gather import CHECKS_FILE, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from nbguard.alerting import MirrorReport
+    from nbguard.alerting import ChannelReport, MirrorReport, Weighed
     from nbguard.cli.context import Context
     from nbguard.durable import FileLock
     from nbguard.health.check import Checked
     from nbguard.health.proving import Provers
     from nbguard.service.manager import ServiceReport
 
+LAST_SETTINGS = "config-last-good.toml"
 _PATIENCE_SECONDS = 10.0
 
 
 def check_sources(context: Context, bad: NbguardError | None = None, *, light: bool = False) -> Sources:
     """Where `check` and `status` get their facts from; the light check asks no manager."""
+    context = context if bad is None else _with_last_settings(context)
     sources = health_sources(context, bad)
     marker = context.places.service_marker
     return replace(
         sources,
         service=lambda: _wanted(marker) if light else _service(context, marker),
         mirrors=tuple if light else lambda: _mirrors(context),
+        channels=lambda: _channels(context),
+        about_channels=lambda: _about_channels(context),
     )
 
 
-def run_check(context: Context, bad: NbguardError | None, *, light: bool, sends: bool) -> Checked:
-    """One check: looked, judged, remembered, and (unless told otherwise) handed to whoever tells people.
+def run_check(
+    context: Context, bad: NbguardError | None, *, light: bool, sends: bool, say: Callable[[str], None]
+) -> Checked:
+    """One check: looked, judged, remembered, and (unless told otherwise) handed to the alert desk, which sends.
 
     Raises Busy when another check of the same kind does not end.
     """
     from nbguard.health.check import check_full, check_light
 
+    context = context if bad is None else _with_last_settings(context)
     lock = _lock(os.path.join(context.places.state, "check-light.lock" if light else "check.lock"))
     try:
         sources = check_sources(context, bad, light=light)
         checked = check_light(sources) if light else check_full(sources, provers_of(context))
         _remember(context, checked, light=light)
-        return checked
     finally:
         if lock is not None:
             lock.release()
+    if bad is None:
+        _keep_settings(context)
+    if sends and _is_set_up(context):
+        _tell(context, checked, light=light, say=say)
+    return checked
 
 
 def provers_of(context: Context) -> Provers:
@@ -117,6 +128,88 @@ def _remember(context: Context, checked: Checked, *, light: bool) -> None:
             write_memory(path, memory)
     except (OSError, Busy):
         return
+
+
+def _is_set_up(context: Context) -> bool:
+    """Nothing is recorded, and nobody told, where nbguard was never set up."""
+    places = context.places
+    return any(os.path.exists(path) for path in (places.config, places.archive_marker, places.heartbeat))
+
+
+def _keep_settings(context: Context) -> None:
+    """A copy of the configuration while it can be used: with a broken one, people must be reached all the same."""
+    from nbguard.durable import replace_durably
+
+    path = os.path.join(context.places.state, LAST_SETTINGS)
+    try:
+        with open(context.places.config, "rb") as file:
+            data = file.read()
+        if not _holds(path, data):
+            replace_durably(path, data)
+    except OSError:
+        return  # none is configured, or the disk refuses: the check says so itself
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read() == data
+    except OSError:
+        return False
+
+
+def _with_last_settings(context: Context) -> Context:
+    """As it was with the last configuration that could be used: its folders, its channels. None may be known."""
+    from nbguard.settings_reading import load_settings
+
+    try:
+        settings = load_settings(os.path.join(context.places.state, LAST_SETTINGS))
+    except NbguardError:
+        settings = None
+    before = replace(context)
+    before.__dict__["settings"] = settings
+    return before
+
+
+def _tell(context: Context, checked: Checked, *, light: bool, say: Callable[[str], None]) -> None:
+    """Record incidents and send what is due. Without settings nobody can be told, and the desk must not forget whom it
+    would tell: then the daemon, which read the configuration when it was whole, sends."""
+    from nbguard.app_alert import tell
+
+    if context.settings is None and checked.report.facts.bad_configuration is not None:
+        return
+    tell(context, checked.observation)
+    if not light and context.settings is not None and context.settings.alerts.ping_url:
+        _ping(context.settings.alerts.ping_url, checked, say)
+
+
+def _ping(url: str, checked: Checked, say: Callable[[str], None]) -> None:
+    """Heartbeat out: success only when protection was just proven; anything else is said at once."""
+    import uuid
+
+    from nbguard.alert.ping import Ping
+
+    ping, rid = Ping(url, os.environ), str(uuid.uuid4())
+    codes = "\n".join(f"{each.weight}: {each.problem.code}" for each in checked.report.verdict.weighed)
+    pinged = ping.success(rid, codes) if checked.is_proven else ping.fail(rid, codes)
+    if not pinged.is_heard:
+        say(f"the heartbeat out was not heard: {pinged.answer}")
+
+
+def _channels(context: Context) -> Sequence[ChannelReport]:
+    if context.settings is None or not context.settings.channels:
+        return ()
+    from nbguard.app_alert import channel_reports
+
+    return channel_reports(context)
+
+
+def _about_channels(context: Context) -> Sequence[Weighed]:
+    if context.settings is None or not context.settings.channels:
+        return ()
+    from nbguard.app_alert import alert_problems
+
+    return alert_problems(context)
 
 
 def _mirrors(context: Context) -> Sequence[MirrorReport]:

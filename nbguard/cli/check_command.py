@@ -27,7 +27,7 @@ def command(context: Context, *, light: bool, no_send: bool, as_object: bool) ->
     from nbguard.health import status
 
     bad = context.look_past_settings()
-    checked = run_check(context, bad, light=light, sends=not no_send)
+    checked = run_check(context, bad, light=light, sends=not no_send, say=say)
     if as_object:
         print_json({**status.as_json(checked.report), "light": light})
     else:
