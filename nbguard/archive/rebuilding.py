@@ -8,9 +8,10 @@ then is the broken archive moved aside, whole, and the new one put in its place.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nbguard.archive.catalog import Catalog
@@ -66,8 +67,7 @@ def rebuild(archive: Archive, *, spool: Spool, catalog: Catalog, records: str, s
     """
     is_there = os.path.lexists(archive.folder)
     with Incoming(archive) as incoming:
-        copies = [*sources, *_own_copies(archive)] if is_there else list(sources)
-        source = _take_best(incoming, copies)
+        source = _take_best(incoming, sources, _own_copies(archive) if is_there else ())
         if source is None and not is_there:
             raise NoArchive(
                 f"the archive {archive.folder} has vanished, and no copy of it answers",
@@ -82,10 +82,11 @@ def rebuild(archive: Archive, *, spool: Spool, catalog: Catalog, records: str, s
     return Rebuilt(source=source.name if source else "", aside=aside, back=back, lost=tuple(lost))
 
 
-def _take_best(incoming: Incoming, sources: Sequence[Source]) -> Source | None:
-    """Fetch from each, and let the branches of the one with the longest history stand; None when none answers."""
+def _take_best(incoming: Incoming, sources: Sequence[Source], own: Iterable[Source]) -> Source | None:
+    """Fetch from each, and from the first of our ``own`` that is sound; let the branches of the one with the longest
+    history stand. None when none answers."""
     best: tuple[int, Source, str] | None = None
-    for number, source in enumerate(sources):
+    for number, source in enumerate(itertools.chain(sources, own)):
         prefix = f"refs/copies/{number}/"
         try:
             source.fetch(incoming.folder, prefix)
@@ -95,6 +96,8 @@ def _take_best(incoming: Incoming, sources: Sequence[Source]) -> Source | None:
             continue
         if length and (best is None or length > best[0]):
             best = (length, source, prefix)
+        if number >= len(sources):
+            break
     if best is not None:
         for name, ref in BRANCHES.items():
             if (tip := incoming.git.tip(best[2] + name)) is not None:
