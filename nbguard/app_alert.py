@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from nbguard.alerting import ChannelReport, Observation, Observer, Sent, Weighed, Weight
 from nbguard.clock import Clock, SystemClock
 from nbguard.model import Problem
-from nbguard.notices import write_notice
+from nbguard.notices import as_problem, failed_units, write_notice
+from nbguard.places import last_resort
 from nbguard.processes import boot_id
 from nbguard.settings import Channel, Settings
 
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
 FILE = "alerts.json"
 
 TOLD_BY_THE_DAEMON = frozenset(
-    {"checker-late", "home-wiped", "own-files-removed", "no-space", "no-inodes", "read-only", "io-error", "crash-loop"}
+    {
+        "checker-late",
+        "unit-failed",
+        "home-wiped",
+        "own-files-removed",
+        "no-space",
+        "no-inodes",
+        "read-only",
+        "io-error",
+        "crash-loop",
+    }
 )
 """What the daemon tells of itself, in case that the checker is dead, or is gone with the home."""
 
@@ -127,7 +138,7 @@ class DaemonAlerts:
         assert self._desk is not None
         found = tuple(
             Weighed(problem=each, weight=Weight.GAP if each.code in _GAPS else Weight.WARNING)
-            for each in self._problems()
+            for each in (*self._problems(), *self._noted())
             if each.code in TOLD_BY_THE_DAEMON
         )
         self._desk.observe(
@@ -141,3 +152,7 @@ class DaemonAlerts:
             )
         )
         self._desk.step()
+
+    def _noted(self) -> Iterable[Problem]:
+        """Units that failed: a check whose program is gone cannot say so."""
+        return map(as_problem, failed_units(self._context.places.emergency, last_resort()))

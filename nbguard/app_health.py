@@ -117,8 +117,9 @@ def _wiped(context: Context) -> Sequence[Problem]:
 def _noted(context: Context) -> Sequence[Problem]:
     """Units that their manager gave up on, as the alert unit noted it outside of HOME."""
     from nbguard.notices import as_problem, failed_units
+    from nbguard.places import last_resort
 
-    return [as_problem(failed) for failed in failed_units(context.places.emergency)]
+    return [as_problem(failed) for failed in failed_units(context.places.emergency, last_resort())]
 
 
 def _ask_catalog(context: Context, ask: Callable[[Catalog], _Answer]) -> _Answer:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nbguard.errors import NbguardError
+from nbguard.places import last_resort
 from nbguard.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,13 +94,6 @@ def _memory(context: Context) -> Memory:
     from nbguard.service.memory import Memory
 
     return Memory(places=context.places, last_resort=last_resort(), clock=SystemClock(), boot=boot_id())
-
-
-def last_resort() -> str:
-    """Where the alert unit leaves its notes when the emergency place is gone as well."""
-    from nbguard.places import open_to_all
-
-    return os.path.join(open_to_all(), f"nbguard-{os.getuid()}-alerts")
 
 
 def look_after(context: Context, *, light: bool) -> list[str]:

@@ -136,6 +136,11 @@ def open_to_all() -> str:
     return base
 
 
+def last_resort() -> str:
+    """Where the service's alert leaves its notes when the emergency place is gone as well."""
+    return os.path.join(open_to_all(), f"nbguard-{os.getuid()}-alerts")
+
+
 def choose_outside(base: str, name: str) -> str:
     """The folder of ours called ``name`` in ``base``, where anybody may have made one of that name before us.
 
