@@ -120,7 +120,10 @@ class Remote:
         refused = _refused(said.out)
         if said.status and not refused:
             raise self._trouble("it does not take what is pushed", said)
-        return {ref: self.clean(why) for ref, why in refused.items()}
+        because = self.clean(
+            "\n".join(line for line in said.talk.splitlines() if line.startswith(("remote:", "fatal:")))
+        )
+        return {ref: self.clean(f"{why}\n{because}") for ref, why in refused.items()}
 
     def add(self, commit: SmallCommit) -> None:
         """Make a small commit at hand for pushing. Raises OSError."""
@@ -175,11 +178,17 @@ class Remote:
         return self._git(*words, seconds=SMALL_SECONDS)
 
     def _git(
-        self, *words: str, seconds: float = LIST_SECONDS, progress: Progress | None = None, folder: str = ""
+        self, *words: str, seconds: float | None = None, progress: Progress | None = None, folder: str = ""
     ) -> Said:
         settings = [part for setting in _HERE for part in ("-c", setting)]
         command = [find_git(), "-c", "safe.directory=*", *settings, f"--git-dir={folder or self.scratch}", *words]
-        return run_child(command, environment=self._environment, seconds=seconds, stop=self._stop, progress=progress)
+        return run_child(
+            command,
+            environment=self._environment,
+            seconds=seconds or LIST_SECONDS,
+            stop=self._stop,
+            progress=progress,
+        )
 
     def _trouble(self, what: str, said: Said) -> MirrorTrouble:
         why = self.clean(said.talk) or f"git ended with {said.status}"

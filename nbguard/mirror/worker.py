@@ -107,6 +107,8 @@ class Rounds:
             if address.path is not None:
                 path = address.path
                 self._patience.ask(path, lambda: check_folder(path))
+            # Before the tips are read: then all of them are in what is pushed.
+            samples = self._chosen_samples(state, whole=whole)
             with self._remote(address) as remote:
                 push = Push(
                     remote,
@@ -118,7 +120,7 @@ class Rounds:
                     progress=progress,
                 )
                 pushed = push.run()
-                state = self._verify(remote, push.state, pushed=pushed, whole=whole)
+                state = self._verify(remote, push.state, samples, pushed=pushed, whole=whole)
             state = backoff.after_success(state, now=self._clock.now())
         except Stopped:
             if push is not None:
@@ -155,7 +157,13 @@ class Rounds:
         reader = Mirrored(address, environment=self._around.environment, home=self._around.home)
         return reader.files({"it": (ref, name)})["it"]
 
-    def _verify(self, remote: Remote, state: MirrorState, *, pushed: bool, whole: bool) -> MirrorState:
+    def _chosen_samples(self, state: MirrorState, *, whole: bool) -> Sequence[Sample]:
+        is_due = whole or self._is_behind(state) or _is_old(state.sampled_at, self._clock.now(), _IDLE_SAMPLE_SECONDS)
+        return self._sources.samples(_SAMPLES_ASKED if whole else _SAMPLES) if is_due else ()
+
+    def _verify(
+        self, remote: Remote, state: MirrorState, samples: Sequence[Sample], *, pushed: bool, whole: bool
+    ) -> MirrorState:
         """Read back what is due to be read. Raises ReadBackFailed."""
         now, path = self._clock.now(), remote.address.path
         often = 0.0 if path is not None else _SAMPLE_SECONDS
@@ -164,12 +172,7 @@ class Rounds:
             self._patience.ask(path, lambda: make_durable(path, space))
         if whole or _is_old(state.sampled_at, now, often if pushed else _IDLE_SAMPLE_SECONDS):
             around = self._around
-            how = read_back(
-                remote,
-                self._sources.samples(_SAMPLES_ASKED if whole else _SAMPLES),
-                archive=around.archive,
-                state=around.state,
-            )
+            how = read_back(remote, samples, archive=around.archive, state=around.state)
             state = replace(state, sampled_at=now, verified_by=how)
         if path is not None and (whole or _is_old(state.read_whole_at, now, _WHOLE_SECONDS)):
             read_whole(path, state=self._around.state, stop=self._stop)
