@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _MOST_NAMED = 20
 _BRANCH = "refs/heads/"
+_GRACE = 5.0
+"""A vanished archive may just be being moved to another disk: so many times as long as a daemon may be down."""
 
 
 class Mending:
@@ -51,7 +53,9 @@ class Mending:
         self._install = install
         self._clock = clock
         self._board = board
-        self._grace_seconds = (context.settings or Settings()).checks.down_seconds
+        settings = context.settings or Settings()
+        self._has_mirror = bool(settings.mirrors)
+        self._grace_seconds = _GRACE * settings.checks.down_seconds
         self._missing_since: float | None = None
         self._try_at = clock.monotonic()
         self._failures = 0
@@ -68,15 +72,15 @@ class Mending:
         return os.path.join(self._context.places.state, "archive-mount")
 
     def look(self) -> None:
-        """Cheap while the archive is there. One that is gone is made anew from a copy, once it is sure that it is gone
-        and not only away. Raises NbguardError when that fails; it is tried again later."""
+        """Cheap while the archive is there. One that is gone is made anew where there is a mirror, once it is sure that
+        it is gone and not only away. Raises NbguardError when that fails; it is tried again later."""
         archive, now = self._store.archive, self._clock.monotonic()
         if archive.exists():
             self._missing_since = None
             self._remember_mount(archive)
             self._forget()
             return
-        if not archive.was_made():
+        if not archive.was_made() or not self._has_mirror:
             return
         self._missing_since = now if self._missing_since is None else self._missing_since
         folder = os.path.dirname(archive.folder)
@@ -112,7 +116,7 @@ class Mending:
             sources=sources_of(self._context, self._install()),
         )
         self._store.folder.catch_up()
-        self._failures, self._missing_since = 0, None
+        self._failures, self._missing_since, self._try_at = 0, None, self._clock.monotonic()
         self._board.clear("packer")
         self._write_down(done, reason)
         return True
