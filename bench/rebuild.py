@@ -19,6 +19,7 @@ from bench.pairs import LEAST_ALIKE, MOST_ALIKE, MOST_PER_NOTEBOOK, Pair, pairs
 from bench.rebuild_runs import Run, Skipped, missing_imports, runs
 from bench.rebuild_scores import Score, methods, score
 from bench.traces import ALL_RUN, STYLES, USUAL, Style, small_cells, trace
+from nbguard.recover.checking import Limits
 
 _STYLES = (STYLES[0], ALL_RUN, *STYLES[1:])
 _RUN_METHODS = ("every command", "last version", "rebuilt", "no archive")
@@ -120,11 +121,12 @@ def _mean(scores: Sequence[Score], of: Callable[[Score], float]) -> float:
 
 def _executed(of: dict[str, list[Pair]], foreign: dict[str, list[str]], options: argparse.Namespace) -> list[str]:
     lines = [
-        "Both versions and every rebuilt notebook really executed by `nbguard.recover.checking`, 8 s a cell and 40 s "
-        f"a notebook, at most {options.execute} pairs of a repository and {options.minutes:g} minutes for each. *Same* "
-        "is the share of the true notebook's cells (those that run, and give the same output twice) that are there "
-        "with the same source and the same output. Cells tagged `skip-execution` (those that the rebuilt notebook sets "
-        "apart) are not executed, as nbclient does.",
+        "Both versions and every rebuilt notebook really executed by `nbguard.recover.checking`, "
+        f"{options.cell_seconds:g} s a cell and {options.notebook_seconds:g} s a notebook, at most {options.execute} "
+        f"pairs of a repository and {options.minutes:g} minutes for each. *Same* is the share of the true notebook's "
+        "cells (those that run, and give the same output twice) that are there with the same source and the same "
+        "output. Cells tagged `skip-execution` (those that the rebuilt notebook sets apart) are not executed, as "
+        "nbclient does.",
         "",
     ]
     for repository, chosen in of.items():
@@ -143,8 +145,21 @@ def _executed(of: dict[str, list[Pair]], foreign: dict[str, list[str]], options:
             failing = statistics.mean(one[name].failing for one in found)
             cells = statistics.mean(one[name].code_cells for one in found)
             lines.append(f"| {name} | {same:.3f} | {extra:.2f} | {failing:.2f} | {cells:.1f} |")
-        lines.append("")
+        lines += ["", *_by_notebook(found), ""]
     return lines
+
+
+def _by_notebook(found: Sequence[dict[str, Run]]) -> list[str]:
+    naive, guess = "every command", "rebuilt"
+    extra = {name: sum(one[name].extra_failing for one in found) for name in (naive, guess)}
+    over = [one for one in found if 3 * one[guess].extra_failing > one[naive].extra_failing]
+    shown = ", ".join(f"{one[guess].extra_failing} of {one[naive].extra_failing}" for one in over)
+    less = sum(1 for one in found if one[guess].same < one[naive].same - 0.02)
+    return [
+        f"Extra failing cells of all these notebooks: {extra[guess]} rebuilt, {extra[naive]} with every command. "
+        f"Notebooks with more than a third of those of every command: {len(over)} of {len(found)}"
+        f"{f' ({shown})' if shown else ''}; with *same* more than 0.02 lower: {less}.",
+    ]
 
 
 def _executed_pairs(
@@ -153,6 +168,7 @@ def _executed_pairs(
     found: list[dict[str, Run]] = []
     skipped: Counter[str] = Counter()
     deadline = time.monotonic() + 60 * options.minutes
+    limits = Limits(cell_seconds=options.cell_seconds, whole_seconds=options.notebook_seconds)
     for pair in _one_of_each_first(chosen):
         if len(found) >= options.execute:
             break
@@ -165,13 +181,13 @@ def _executed_pairs(
             continue
         ran = trace(pair, style, foreign[pair.name], str(pair.new_file.relative_to(pair.new_file.parents[1])))
         try:
-            found.append(runs(pair, ran, options.kernel))
+            found.append(runs(pair, ran, options.kernel, limits))
         except Skipped as why:
             skipped[str(why)] += 1
             continue
         print(
             pair.new_file,
-            {name: (round(one.same, 2), one.extra_failing) for name, one in found[-1].items()},
+            {name: (round(one.same, 2), one.extra_failing, one.why) for name, one in found[-1].items()},
             file=sys.stderr,
             flush=True,
         )
@@ -197,6 +213,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--execute", type=int, default=0, metavar="N", help="execute N pairs of each repository (0)")
     parser.add_argument("--only-execute", action="store_true", help="no scores of the texts")
     parser.add_argument("--minutes", type=float, default=10.0, help="for executing one repository's pairs (10)")
+    parser.add_argument("--cell-seconds", type=float, default=8.0, help="the longest that a cell may take (8)")
+    parser.add_argument("--notebook-seconds", type=float, default=40.0, help="the longest for a notebook (40)")
     parser.add_argument("--kernel", default="python3", help="the kernel that executes (python3)")
     parser.add_argument("--python", default=sys.executable, help="that kernel's Python, asked which modules it has")
     parser.add_argument("--report", metavar="FILE", help="write the tables there")

@@ -18,7 +18,6 @@ from nbguard.recover.checking import Checked, CheckFailed, Limits, check
 from nbguard.recover.chronology import chronological_log
 from nbguard.recover.rebuild import rebuild
 
-LIMITS = Limits(cell_seconds=8.0, whole_seconds=40.0)
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 _LONGEST_SHARE_FAILING = 0.5
 
@@ -26,12 +25,13 @@ _LONGEST_SHARE_FAILING = 0.5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One notebook's run against the true one's: the share of true cells that are there with the same source and the
-    same output, and how many more cells failed than in the true notebook (never under 0)."""
+    same output, and how many more cells failed than in the true notebook (never under 0), and why each failed."""
 
     same: float
     extra_failing: int
     failing: int
     code_cells: int
+    why: tuple[str, ...] = ()
 
 
 class Skipped(Exception):
@@ -46,16 +46,16 @@ def missing_imports(pair: Pair, python: str) -> list[str]:
     return answer.stdout.split()
 
 
-def runs(pair: Pair, ran: Sequence[Ran], kernel: str) -> dict[str, Run]:
+def runs(pair: Pair, ran: Sequence[Ran], kernel: str, limits: Limits) -> dict[str, Run]:
     """Every way of rebuilding, executed. Raises Skipped."""
     truth = pair.new_file.read_bytes()
-    first = _run(truth, kernel)
+    first = _run(truth, kernel, limits)
     code = [(identity, text) for identity, text in _code(truth) if text]
     if len(first.failing) > _LONGEST_SHARE_FAILING * max(len(code), 1):
         raise Skipped("more than half of the true notebook's cells fail here")
     if any(cell.why in ("timeout", "not run", "the kernel died") for cell in first.failing):
         raise Skipped("the true notebook takes too long here")
-    second = _run(truth, kernel)
+    second = _run(truth, kernel, limits)
     bad = {cell.id for cell in first.failing}
     wanted = Counter(
         (text, shown)
@@ -71,23 +71,24 @@ def runs(pair: Pair, ran: Sequence[Ran], kernel: str) -> dict[str, Run]:
         "rebuilt": guess(pair, ran).notebook,
         "no archive": rebuild(None, found, now=NOW).notebook,
     }
-    return {name: _compared(data, wanted, len(first.failing), kernel) for name, data in notebooks.items()}
+    return {name: _compared(data, wanted, len(first.failing), kernel, limits) for name, data in notebooks.items()}
 
 
-def _compared(notebook: bytes, wanted: Counter[tuple[str, str]], failing: int, kernel: str) -> Run:
-    checked = _run(notebook, kernel)
+def _compared(notebook: bytes, wanted: Counter[tuple[str, str]], failing: int, kernel: str, limits: Limits) -> Run:
+    checked = _run(notebook, kernel, limits)
     got = Counter((text, _shown(checked, identity)) for identity, text in _code(notebook))
     return Run(
         same=sum((wanted & got).values()) / sum(wanted.values()),
         extra_failing=max(len(checked.failing) - failing, 0),
         failing=len(checked.failing),
         code_cells=checked.code_cells,
+        why=tuple(f"{cell.number}: {cell.why}" for cell in checked.failing),
     )
 
 
-def _run(notebook: bytes, kernel: str) -> Checked:
+def _run(notebook: bytes, kernel: str, limits: Limits) -> Checked:
     try:
-        return check(notebook, LIMITS, kernel=kernel)
+        return check(notebook, limits, kernel=kernel)
     except CheckFailed as error:
         raise Skipped(error.message) from error
 

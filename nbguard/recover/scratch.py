@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 
-from nbguard.recover.bindings import names_of
+from nbguard.recover.bindings import is_whole, names_of
 from nbguard.recover.slots import Execution, Slot
 
 _LOOKING = frozenset({"help", "dir", "type", "len", "print", "display", "id", "vars", "globals", "locals", "repr"})
@@ -23,6 +23,7 @@ _ASKING = re.compile(
 )
 _OTHER_WAYS = re.compile(r"import \*|%(?:pylab|run|load|store|load_ext)\b|\bexec\(|globals\(\)|\bsetattr\(")
 _NEAR = 4
+_ODD_SHARE = 0.1
 
 
 def scratch(slots: Sequence[Slot], executed: Sequence[Execution], *, has_base: bool) -> list[Slot]:
@@ -30,6 +31,7 @@ def scratch(slots: Sequence[Slot], executed: Sequence[Execution], *, has_base: b
     passed = _passed_over(slots, executed)
     holders = Counter(line for slot in slots if slot.is_code for line in set(_lines(slot.text)))
     anywhere = _Known(slots, executed)
+    last = len(executed) - 1
     suspects = [
         slot
         for slot in slots
@@ -43,6 +45,7 @@ def scratch(slots: Sequence[Slot], executed: Sequence[Execution], *, has_base: b
                     (has_base and (looks_on(slot.text) or _is_copied(slot, slots, holders)))
                     or asks(slot.text)
                     or anywhere.cannot_have_worked(slot.text)
+                    or (anywhere.is_broken(slot.text) and slot.runs[-1:] != [last])  # what ran last may be at work
                 )
             )
         )
@@ -97,6 +100,8 @@ class _Known:
         texts = {step.text for slot in slots if slot.is_code for step in slot.steps} | {cell.text for cell in executed}
         self._bound = {name for text in texts for name in names_of(text).bound}
         self._is_certain = not any(_OTHER_WAYS.search(text) for text in texts) and self._explains(slots)
+        codes = [slot.text for slot in slots if slot.is_code]
+        self._is_python = sum(1 for text in codes if not is_whole(text)) <= _ODD_SHARE * len(codes)
 
     def _explains(self, slots: Sequence[Slot]) -> bool:
         """Whether nearly all cells find their names: else a part of what was executed is not known here."""
@@ -106,6 +111,10 @@ class _Known:
     def cannot_have_worked(self, text: str) -> bool:
         """Whether the cell needs a name that never was."""
         return self._is_certain and bool(names_of(text).used - self._bound)
+
+    def is_broken(self, text: str) -> bool:
+        """Whether the cell is no Python where nearly all the others are."""
+        return self._is_python and not is_whole(text)
 
 
 def _was_run_again(slot: Slot) -> bool:

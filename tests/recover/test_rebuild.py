@@ -60,6 +60,16 @@ def test_a_new_text_takes_the_place_of_the_old_one_and_keeps_it_in_the_metadata(
     assert (rebuilt.unchanged, rebuilt.edited, rebuilt.added, rebuilt.never_run) == (2, 1, 0, 2)
 
 
+def test_a_cell_that_never_was_python_stands_apart_unless_it_ran_last_or_the_others_are_none_either() -> None:
+    base = notebook_bytes(*(f"value_{number} = {number}" for number in range(25)))
+    texts = ["def unfinished(a,", "total = value_1 + value_2", "if total >"]
+    rebuilt = sound(rebuild(base, ran(*texts), now=NOW))
+    assert [about(rebuilt.notebook, text)["state"] for text in texts] == ["scratch", "added", "added"]
+    old = notebook_bytes(*(f"print {number}" for number in range(12)))
+    rebuilt = sound(rebuild(old, ran("print value, 3", "import math"), now=NOW))
+    assert about(rebuilt.notebook, "print value, 3")["state"] == "added"
+
+
 def test_a_run_that_equals_a_cell_is_that_cell_and_an_unlike_one_stands_where_it_ran() -> None:
     base = notebook_bytes("load()", "clean()", "plot()")
     rebuilt = sound(rebuild(base, ran("load()", "frame = merge(left, right, on='key')", "clean()"), now=NOW))
