@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import sys
@@ -67,6 +68,7 @@ def test_channels(context: Context, channel: str | None, as_json: bool) -> int:
     """
     from nbguard import app_alert
 
+    logging.getLogger("nbguard.alert").addHandler(logging.NullHandler())  # what is answered is said here
     channels = _chosen(context.settings or Settings(), channel)
     answers = []
     for each in channels:

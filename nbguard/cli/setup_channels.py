@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -15,14 +16,14 @@ from nbguard.errors import BadConfiguration, UsageError
 from nbguard.settings import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nbguard.alert.desk import AlertDesk
     from nbguard.alerting import ChannelReport
     from nbguard.cli.context import Context
     from nbguard.settings import Settings
 
-WITHOUT = "without"
+WITHOUT, AGAIN = "without", "again"
 KINDS_WANTED = 2
 _EXPLAINED = """
 If protection ever stops, somebody should hear of it. Two ways of different kinds are enough, for example:
@@ -33,7 +34,7 @@ If protection ever stops, somebody should hear of it. Two ways of different kind
 A URL with a secret may lie elsewhere: file:PATH (a file that only you can read) or env:NAME.
 Each is sent a code; type it here when it has come: only an answer proves that somebody reads it.
 """
-_QUESTION = f"A URL, a code that came, `{WITHOUT}` to be told by `nbguard status` alone, or nothing for later"
+_QUESTION = f"A URL, a code that came, `{AGAIN}`, `{WITHOUT}` (be told by `nbguard status` alone), or nothing for later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,46 +124,50 @@ def first_codes(context: Context) -> list[str]:
     settings = context.settings
     if settings is None or not settings.channels:
         return []
-    failed = send_codes(app_alert.open_desk(context), settings.channels)
-    if not failed:
+    desk = app_alert.open_desk(context)
+    asked = {report.name for report in desk.reports() if report.asked_at is not None or report.answered_at is not None}
+    new = [channel.name for channel in settings.channels if channel.name not in asked]
+    failed = _send_codes(desk, new)
+    if new and not failed:
         say("answer each with the code that is in it, on this machine: nbguard ack CODE")
     return failed
 
 
-def send_codes(desk: AlertDesk, channels: Sequence[Channel]) -> list[str]:
-    """Send a first roll call through each channel that was never asked; returns what could not be done."""
-    asked = {report.name for report in desk.reports() if report.asked_at is not None or report.answered_at is not None}
+def _send_codes(desk: AlertDesk, names: Iterable[str]) -> list[str]:
+    """Send a roll call through channels now; returns what could not be done."""
+    logging.getLogger("nbguard.alert").addHandler(logging.NullHandler())  # it is said here
     failed = []
-    for channel in channels:
-        if channel.name in asked:
-            continue
-        sent = desk.ask(channel.name)
-        say(f"{channel.name}: {'a code was sent' if sent.is_sent else 'NOT sent'} ({sent.answer})")
+    for name in names:
+        sent = desk.ask(name)
+        say(f"{name}: {'a code was sent' if sent.is_sent else 'NOT sent'} ({sent.answer})")
         if not sent.is_sent:
-            failed.append(f"alerts by {channel.name} ({sent.answer})")
+            failed.append(f"alerts by {name} ({sent.answer})")
     return failed
 
 
 def walk(context: Context) -> Walked:
-    """Ask on a terminal until two channels of different kinds are proven, or the person has had enough."""
+    """Ask on a terminal until two channels of different kinds are proven, or the person has had enough. Each channel
+    that is there already was sent a code."""
     from nbguard import app_alert
 
     settings = context.settings
     assert settings is not None
     if settings.alerts.without_channels and not settings.channels:
         return Walked()
-    click.echo(_EXPLAINED.rstrip("\n"), err=True)
     before = settings.channels
+    is_explained = False
     while True:
         settings = context.settings
         assert settings is not None
         desk = app_alert.open_desk(context)
-        send_codes(desk, settings.channels)
         reports, added = desk.reports(), settings.channels != before
         _say_standing(reports)
         if len(_proven_kinds(settings.channels, reports)) >= KINDS_WANTED:
             say("two ways are proven: if protection stops, you will hear of it")
             return Walked(added=added)
+        if not is_explained:
+            click.echo(_EXPLAINED.rstrip("\n"), err=True)
+            is_explained = True
         answer = click.prompt(_QUESTION, default="", show_default=False, err=True).strip()
         if not answer:
             return Walked(not_done=_left_open(reports), added=added)
@@ -174,8 +179,12 @@ def walk(context: Context) -> Walked:
 
 def _take(context: Context, desk: AlertDesk, answer: str) -> Context:
     """One answer at the prompt: a code, or another channel. What is wrong with it is said, and asked again."""
+    from nbguard import app_alert
     from nbguard.alert.answering import words_of
 
+    if answer.lower() == AGAIN:
+        _send_codes(desk, [report.name for report in desk.reports() if report.answered_at is None])
+        return context
     if ":" not in answer:
         say(words_of(desk.answer(answer)))
         return context
@@ -185,7 +194,9 @@ def _take(context: Context, desk: AlertDesk, answer: str) -> Context:
         if channel is None:
             say("that channel is there already")
             return context
-        return _write(context, (channel,))
+        context = _write(context, (channel,))
+        _send_codes(app_alert.open_desk(context), [channel.name])
+        return context
     except (UsageError, BadConfiguration) as error:
         say(f"{error.message}{f'; {error.hint}' if error.hint else ''}")
         return context

@@ -130,6 +130,8 @@ def test_on_a_terminal_it_proposes_and_takes_an_answer(work: Path, home: Path) -
     os.write(terminal, b"2\n")
     poll(lambda: asked(b"[recorder] in"), 30)
     os.write(terminal, b"n\n")
+    poll(lambda: asked(b"nothing for later"), 30)
+    os.write(terminal, b"\n")
     assert child.wait(60) == 0
     os.close(terminal)
     text = seen.decode()
