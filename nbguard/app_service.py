@@ -216,12 +216,19 @@ def prompt_lines(context: Context, *, login: bool) -> str:
 
 
 def is_older(context: Context) -> bool:
-    """Whether the daemon that runs is another nbguard than this one: a unit that did not change would go on with it."""
+    """Whether the daemon that runs is another nbguard than this one, or has not read the configuration as it is now: a
+    unit that did not change would go on with it."""
     from nbguard import __version__
     from nbguard.health.heartbeat import read_heartbeat
 
     beat = read_heartbeat(context.places.heartbeat)
-    return beat is not None and not beat.stopped and beat.version != __version__
+    if beat is None or beat.stopped:
+        return False
+    try:
+        is_changed = os.stat(context.places.config).st_mtime > beat.since.timestamp()
+    except OSError:
+        is_changed = False
+    return is_changed or beat.version != __version__
 
 
 def daemon_command(context: Context) -> list[str]:

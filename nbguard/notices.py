@@ -22,7 +22,7 @@ _NOTE = re.compile(r"ALERT-(nbguard[a-z-]*\.service)")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedUnit:
     """A unit of ours that its manager gave up on, as the alert unit noted it: ``reason`` is the manager's (exit-code,
-    timeout, …), ``at`` when it last failed (UTC), ``path`` the note itself."""
+    timeout, …), ``at`` since when (UTC), ``path`` the note itself."""
 
     unit: str
     reason: str

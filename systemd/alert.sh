@@ -27,9 +27,11 @@ for one in "$place" "$resort"; do
   ours "$one" || mkdir "$one" 2>/dev/null
   if ours "$one"; then folder=$one; break; fi
 done
-line="$why ($(date '+%Y-%m-%d %H:%M'))"
 if [ -n "$folder" ]; then
-  printf '%s\n' "$line" >"$folder/.new-$unit" && mv -f "$folder/.new-$unit" "$folder/ALERT-$unit"
+  # Its time says since when, so that it is not written again while the trouble is the same.
+  if [ "$(cat "$folder/ALERT-$unit" 2>/dev/null)" != "$why" ]; then
+    printf '%s\n' "$why" >"$folder/.new-$unit" && mv -f "$folder/.new-$unit" "$folder/ALERT-$unit"
+  fi
   if recent "$folder/.told-$unit" 360 || recent "$folder/.told" 10; then exit 0; fi
   : >"$folder/.told-$unit"
   : >"$folder/.told"

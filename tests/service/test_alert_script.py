@@ -82,6 +82,18 @@ def test_it_tells_once_in_six_hours_for_a_unit_and_once_in_ten_minutes_for_all(d
     assert desk.alert(), "and again, for as long as it lasts"
 
 
+def test_a_note_says_since_when(desk: Desk) -> None:
+    desk.alert()
+    desk.age(f"ALERT-{LIGHT}", minutes=50)
+    (before,) = failed_units(str(desk.place))
+    desk.alert()
+    assert failed_units(str(desk.place)) == (before,)
+    desk.alert(status="70")
+    (after,) = failed_units(str(desk.place))
+    assert after.at > before.at
+    assert after.reason == "exit-code, status 70"
+
+
 def test_where_the_emergency_place_is_gone_it_is_made_anew_and_else_the_last_resort(desk: Desk) -> None:
     desk.place.rmdir()
     assert desk.alert()

@@ -104,14 +104,17 @@ def test_installed_it_survives_kill_hang_logout_and_reboot_and_is_gone_after_uni
     assert [check["enabled"] and check["active"] for check in said["checkers"]] == [True, True]
     assert is_kept(lab, path, 1)
 
-    first = pid(lab)
+    before = pid(lab)
     configure(lab, OFTEN)
     assert not report(lab)["up_to_date"]
-    for _ in range(2):
-        again = nbguard(lab, "service", "install")
-        assert again.code == 0, again
-        assert pid(lab) == first, "of the daemon nothing changed: it is not restarted"
-        assert report(lab)["up_to_date"]
+    again = nbguard(lab, "service", "install")
+    assert again.code == 0, again
+    first = pid(lab)
+    assert first != before, "it reads the configuration when it starts"
+    again = nbguard(lab, "service", "install")
+    assert again.code == 0, again
+    assert pid(lab) == first, "nothing changed: nothing is restarted"
+    assert report(lab)["up_to_date"]
     poll(lambda: have_run(lab), 30, every=0.2)
 
     save(lab, "eda.ipynb", notebook_bytes("x = 2"))
@@ -192,15 +195,23 @@ def test_what_hangs_is_ended_and_what_fails_for_good_is_told_once(lab: Lab) -> N
 def test_without_its_environment_and_without_a_home_it_is_still_told_outside_of_it(lab: Lab) -> None:
     save(lab, "eda.ipynb", notebook_bytes("x = 1"))
     python = environment_in_home(lab)
-    assert nbguard(lab, "setup", "--yes", "--watch", f"{HOME}/work", python=python).code == 0
-    configure(lab, OFTEN)
-    answer = nbguard(lab, "service", "install", python=python)
+    assert lab.user("mkdir", "-p", "-m", "700", f"{HOME}/.config/nbguard").code == 0
+    told = "/var/tmp/told"
+    channel = f'[[channels]]\nname = "note"\nhuman = "ada"\ncommand = ["tee", "-a", "{told}"]\n'
+    configure(lab, f"schema = 1\n{OFTEN}\n[alerts]\nnext_channel_seconds = 30\n{channel}")
+    for path in (lab.home / ".config/nbguard", lab.home / ".config/nbguard/config.toml"):
+        os.chown(path, UID, UID)
+    (lab.home / ".config/nbguard/config.toml").chmod(0o600)
+    answer = nbguard(lab, "setup", "--yes", "--watch", f"{HOME}/work", python=python)
     assert answer.code == 0, answer
     poll(lambda: have_run(lab), 30, every=0.2)
 
     shutil.rmtree(lab.home / "venv")
     gone = "the program that it starts is gone"
     assert gone in poll(lambda: alerts(lab)["nbguard-check-light.service"], 20, every=0.1)
+    # By the alert unit itself, whichever check was the first, and by the daemon that lives on in memory.
+    poll(lambda: f".service failed: {gone}. Notebooks" in lab.user("cat", told).out, 20, every=0.2)
+    poll(lambda: "unit-failed: nbguard-check" in lab.user("cat", told).out, 40, every=0.2)
     said = report(lab)
     assert said["active"], "the daemon still runs, from memory"
     assert not said["command_exists"]

@@ -49,7 +49,7 @@ def of(name: str) -> str:
 def test_nothing_is_left_to_fill_in_and_nothing_asks_for_a_user_namespace(name: str) -> None:
     text = render_all(of, filling(["/usr/bin/nbguard"], {"NBGUARD_HOME": "/srv/kept"}))[name]
     assert not re.search(r"@[A-Z]+@", text)
-    for option in ("PrivateUsers", "ProtectSystem", "ProtectHome", "PrivateTmp", "ReadWritePaths", "StandardOutput"):
+    for option in ("PrivateUsers", "ProtectSystem", "ProtectHome", "PrivateTmp", "ReadWritePaths", "append:", "file:"):
         assert option not in re.sub(r"(?m)^#.*", "", text), "it would block /proc/PID/fd, or do nothing"
     if name in SERVICES:
         assert 'Environment="NBGUARD_HOME=/srv/kept"' in text
