@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from nbguard.health.remembered import Sample
 
@@ -21,17 +22,19 @@ def seconds_left(
 ) -> float | None:
     """Seconds until the last of (second, free) reaches ``floor``; None when it does not, or cannot be told.
 
-    The slower of two paces counts, that of the whole time and that of its last third: one large file that was just
-    written is no trend. While more than a fifth of the ``total`` is free, nobody needs to hear of it.
+    The slower of two paces counts, the mean and the middle one between looks: one large file that was just written is
+    no trend. While more than a fifth of the ``total`` is free, nobody needs to hear of it.
     """
     if len(samples) < 3:
         return None
     (began, at_first), (ended, at_last) = samples[0], samples[-1]
     if ended - began < least_seconds or (total > 0 and at_last - floor > _LARGE_SHARE * total):
         return None
-    third = next((each for each in samples if each[0] >= ended - (ended - began) / 3), samples[0])
-    if third[0] == ended:
-        third = samples[-2]
-    paces = [(at_first - at_last) / (ended - began), (third[1] - at_last) / max(1e-9, ended - third[0])]
-    pace = min(paces)
+    steps = [(a[1] - b[1]) / (b[0] - a[0]) for a, b in pairwise(samples) if b[0] > a[0]]
+    pace = min((at_first - at_last) / (ended - began), _median(steps))
     return max(0.0, at_last - floor) / pace if pace > 0 else None
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
