@@ -19,6 +19,7 @@ from nbguard.app_refuge import preload, refuge_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
 from nbguard.archive.recorder import PackPolicy, Recorder
+from nbguard.bell import Bell
 from nbguard.clock import Clock, SystemClock
 from nbguard.daemon import CalendarJob, Cast, Daemon, Worker
 from nbguard.durable import FileLock, make_private_folder
@@ -30,7 +31,7 @@ from nbguard.history.generations import FileIdentity
 from nbguard.history.linking import TICK_SECONDS
 from nbguard.logs import move_log
 from nbguard.mirror.lease import Lease, LeaseLost
-from nbguard.model import Head, Problem
+from nbguard.model import Draft, Head, Problem
 from nbguard.notebook import Remeasuring
 from nbguard.notify import Notifier
 from nbguard.places import find_places
@@ -39,6 +40,7 @@ from nbguard.problems import ProblemBoard
 from nbguard.processes import boot_id, give_back_memory
 from nbguard.saves import wire
 from nbguard.settings import Settings
+from nbguard.watch.mounts import read_mounts, remote_kind
 
 if TYPE_CHECKING:
     from nbguard.app_mirror import MirrorRounds
@@ -49,11 +51,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# An idle daemon wakes up about once a second in all: its budget is a thousandth of one core, sweeps included.
-_IDLE_SECONDS = 10.0
+# An idle daemon wakes up every other second in all: its budget is a thousandth of one core, sweeps included.
+_IDLE_SECONDS = 30.0
 _PACK_POLL_SECONDS = 3.0
 _COPY_HISTORIES_SECONDS = 60.0
 _REFUGE_SECONDS = 5.0
+_LOOK_FOR_KERNELS_SECONDS = 10.0
 # Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
 _COUNT_SECONDS = 60.0
 _QUIET_SECONDS = 15.0
@@ -112,7 +115,7 @@ class Assembly:
             clock=self.clock,
             limits=settings.limits,
             intervals=settings.intervals,
-            kept=self.recorder.put,
+            kept=self._kept,
             knows=knowing(open_store(context, spool)),
         )
         self._lost: set[Life] = set()
@@ -150,9 +153,11 @@ class Assembly:
         self._kept_before = self._kept_when_given_back = 0
         self._quiet_since = self.clock.monotonic()
         self._maintain_now = threading.Event()
+        self._pack_soon = threading.Event()
         self._woken = threading.Event()
         self.mirrors = _mirrors(context, self.clock)
         self.alerts = DaemonAlerts(context, clock=self.clock, problems=self.problems)
+        self._history_bell, self._kernel_bell = Bell(self.clock, tells_all), Bell(self.clock, tells_all)
 
     def _catch_up(self) -> None:
         """The catalog as it should be, also where a broken archive must be made anew first. Raises NbguardError."""
@@ -203,7 +208,7 @@ class Assembly:
     def watch(self) -> None:
         self._refresh_lease()
         self.watcher.step(self.clock.monotonic())
-        self._woken.wait(min(2.0, self.settings.intervals.guard_seconds))
+        self.watcher.wait(_IDLE_SECONDS)
 
     def save(self) -> None:
         self.saves.step(_IDLE_SECONDS)
@@ -214,12 +219,21 @@ class Assembly:
         else:
             self.recorder.step(_IDLE_SECONDS)
 
+    def _kept(self, draft: Draft, data: bytes | None) -> None:
+        self.recorder.put(draft, data)
+        if not self._pack_soon.is_set() and self.policy.is_due(self.recorder.waiting()):
+            self._pack_soon.set()
+
     def _kernels(self) -> tuple[LiveKernel, ...]:
         return self.linking.kernels()
 
     def read_histories(self) -> None:
-        """Keep what was executed since the last look, then wait a little."""
-        self._woken.wait(self.histories.step())
+        """Keep what was executed since the last look, then wait a little, or until there may be more."""
+        seconds = self.histories.step()
+        if rest_seconds := self.histories.rest_seconds():
+            self._history_bell.rest(self.histories.folders(), rest_seconds, otherwise_seconds=seconds)
+        else:
+            self._history_bell.wait(seconds)
 
     def copy_histories(self) -> None:
         """Copy history databases that changed, once a day; looked at now and then."""
@@ -228,9 +242,15 @@ class Assembly:
             self.histories.copy_due()
 
     def link(self) -> None:
-        """Tie sessions to notebooks, then wait a little."""
+        """Tie sessions to notebooks, then wait a little, or until a kernel may have come."""
+        before = self.linking.kernels()
         self.linking.step()
-        self._woken.wait(TICK_SECONDS)
+        if self.flight is not None and self.linking.kernels() is not before:
+            self.flight.look_now()
+        if self.linking.is_resting:
+            self._kernel_bell.rest(self.linking.runtimes, _LOOK_FOR_KERNELS_SECONDS, otherwise_seconds=TICK_SECONDS)
+        else:
+            self._kernel_bell.wait(TICK_SECONDS)
 
     def record_flight(self) -> None:
         """Hear the kernels for a while, or wait, where nothing is to be recorded."""
@@ -240,8 +260,10 @@ class Assembly:
             self.flight.step(_IDLE_SECONDS)
 
     def pack(self) -> None:
-        """Wait a little, then pack_due()."""
-        self._woken.wait(_PACK_POLL_SECONDS)
+        """Wait until there may be something to do, then pack_due()."""
+        if self._pack_soon.wait(self._until_pack()):
+            self._pack_soon.clear()
+            self._woken.wait(_PACK_POLL_SECONDS)  # what comes together is packed together
         if not self.refuge.is_wiped and self.lease.is_ours():
             self.mending.look()
             try:
@@ -249,6 +271,26 @@ class Assembly:
             except ArchiveTrouble as trouble:
                 if not self.mending.mend(trouble):
                     raise
+
+    def _until_pack(self) -> float:
+        """Seconds until the packer has something to do, unless more is kept meanwhile."""
+        waiting, most = self.recorder.waiting(), self.settings.intervals.pack_seconds
+        is_owed = self.saves.kept - self._kept_when_given_back >= self.policy.drafts  # memory, once it is quiet
+        if is_owed or self._maintain_now.is_set() or self.policy.is_due(waiting):
+            return _PACK_POLL_SECONDS
+        seconds = min(_COUNT_SECONDS, most - waiting.oldest_seconds if waiting.drafts else most)
+        return max(_PACK_POLL_SECONDS, seconds)
+
+    def _refresh_lease(self) -> None:
+        """Move the lease on. When another machine has taken it, this daemon ends: the other one is right."""
+        try:
+            self.lease.refresh()
+        except LeaseLost as lost:
+            _log.critical("%s", lost.message)
+            self.lease_lost = lost
+            self.stop_daemon()
+        except OSError as error:
+            _log.warning("the lease could not be written: %s", error)
 
     def tell(self) -> None:
         """Send what is due to people, then wait."""
@@ -262,22 +304,13 @@ class Assembly:
         else:
             self.mirrors.step()
 
-    def _refresh_lease(self) -> None:
-        """Move the lease on. When another machine has taken it, this daemon ends: the other one is right."""
-        try:
-            self.lease.refresh()
-        except LeaseLost as lost:
-            _log.critical("%s", lost.message)
-            self.lease_lost = lost
-            self.stop_daemon()
-        except OSError as error:
-            _log.warning("the lease could not be written: %s", error)
-
     def shelter(self) -> None:
         """One look of the refuge, then wait."""
         if not self.refuge.is_wiped:
             self.spool.tend()
         self.refuge.step()
+        if not self.refuge.is_wiped:
+            self.record_log.tend()
         self._woken.wait(_REFUGE_SECONDS)
 
     def _shelter_meanwhile(self) -> None:
@@ -380,6 +413,7 @@ class Assembly:
 
     def maintain_soon(self) -> None:
         self._maintain_now.set()
+        self._pack_soon.set()
 
     # -- what is told ----------------------------------------------------------------------------------------------
 
@@ -422,6 +456,10 @@ class Assembly:
     def wake(self) -> None:
         """End every wait: the daemon stops."""
         self._woken.set()
+        self._pack_soon.set()
+        self._history_bell.stop()
+        self._kernel_bell.stop()
+        self.watcher.wake()
         self.saves.wake()
         self.recorder.wake()
         if self.flight is not None:
@@ -446,6 +484,11 @@ class Assembly:
         if not self.refuge.is_wiped:
             self.recorder.drain()
         self.refuge.end()
+
+
+def tells_all(folder: str) -> bool:
+    """Whether every change in a folder is told of by events: not on file systems that others write as well."""
+    return remote_kind(os.path.realpath(folder), read_mounts()) is None
 
 
 def _mirrors(context: Context, clock: Clock) -> MirrorRounds | None:
@@ -474,7 +517,7 @@ def assemble(context: Context, roots: Sequence[str], lease: Lease | None = None)
 
 def daemon_of(assembly: Assembly, context: Context) -> Daemon:
     """The daemon that runs an assembly until it is stopped."""
-    settings = assembly.settings
+    settings, notifier = assembly.settings, Notifier(os.environ)
     cast = Cast(
         workers=(
             Worker(name="watcher", step=assembly.watch),
@@ -513,7 +556,8 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
         boot=boot_id(),
         pid=os.getpid(),
         heartbeat_seconds=settings.intervals.heartbeat_seconds,
-        tell=Notifier(os.environ).tell,
+        watchdog_seconds=notifier.watchdog_seconds,
+        tell=notifier.tell,
     )
     assembly.stop_daemon = daemon.stop
     return daemon

@@ -30,7 +30,7 @@ def flight_recorder_of(
 ) -> FlightRecorder | None:
     """The recorder of a daemon that watches ``roots``; None when it is switched off. Raises StorageTrouble.
 
-    ``live`` are the kernels that live now, with their notebooks; it is asked every two seconds.
+    ``live`` are the kernels that live now, with their notebooks; it is asked every two seconds while some are recorded.
     """
     from nbguard.flight.caps import Caps
     from nbguard.flight.recorder import FlightRecorder

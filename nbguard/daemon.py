@@ -22,7 +22,8 @@ from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
 
 _log = logging.getLogger(__name__)
-_LONGEST_TICK_SECONDS = 2.0
+_LONGEST_TICK_SECONDS = 10.0
+_PINGS_IN_TIME = 3  # so many in the time that the service manager waits for one
 _JUMP_SECONDS = 30.0
 _JUMP_TOLD_SECONDS = 3600.0
 _LONGEST_BACKOFF_SECONDS = 30.0
@@ -76,6 +77,7 @@ class Daemon:
         boot: str,
         pid: int,
         heartbeat_seconds: float,
+        watchdog_seconds: float | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._cast = cast
@@ -84,6 +86,9 @@ class Daemon:
         self._boot = boot
         self._pid = pid
         self._heartbeat_seconds = heartbeat_seconds
+        self._tick_seconds = min(_LONGEST_TICK_SECONDS, heartbeat_seconds)
+        if watchdog_seconds is not None:
+            self._tick_seconds = min(self._tick_seconds, watchdog_seconds / _PINGS_IN_TIME)
         self._tell = tell
         self._moved_at: dict[str, float] = {}
         self._since = clock.now()
@@ -139,7 +144,7 @@ class Daemon:
 
     def _loop(self, calendar: _Calendar) -> None:
         due = self._clock.monotonic()
-        while not self._stopping.wait(min(_LONGEST_TICK_SECONDS, self._heartbeat_seconds)):
+        while not self._stopping.wait(self._tick_seconds):
             self._watch_clocks(calendar)
             if not self.hung():
                 self._tell("WATCHDOG=1")

@@ -37,7 +37,8 @@ _JSON_ROOM_BYTES = 64_000
 
 
 class FlightRecorder:
-    """One thread's work. ``kernels`` says which are to be recorded now; it is asked every two seconds."""
+    """One thread's work. ``kernels`` says which are to be recorded now; it is asked every two seconds while there are
+    any, and as often as the step is called, or soon after :meth:`look_now`, while there are none."""
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class FlightRecorder:
             self._next_look = now + _LOOK_EVERY_SECONDS
             self._follow(self._kernels())
             self._forget_problems(now)
-        self._listen(min(seconds, _LOOK_EVERY_SECONDS, self._until_keep()))
+        self._listen(seconds if self._has_nothing_to_do() else min(seconds, _LOOK_EVERY_SECONDS, self._until_keep()))
         if self._is_ending:
             self._listen_out()
         self._keep_when_due()
@@ -149,6 +150,9 @@ class FlightRecorder:
             self._let_receiver_go()
         elif self._receiver is None and self._clock.monotonic() >= self._next_start:
             self._start_receiver()
+
+    def _has_nothing_to_do(self) -> bool:
+        return not (self._tapes or self._backlog or self._receiver is not None)
 
     def _may_come_back(self, at: int) -> bool:
         """A kernel that ends may be restarting, at the same address: its first cells are not to be missed."""

@@ -1,7 +1,7 @@
 """All history databases of this user, watched: found, read as they change, copied, and missed when they go.
 
-A look at every file, oftener than once a second, costs less than file events would: an execution makes and removes a
-journal, and an idle database costs two calls of stat.
+While a kernel lives, a look at every file oftener than once a second costs less than file events would: an execution
+makes and removes a journal, and an idle database costs two calls of stat. While none does, see ``rest_seconds``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _SAVE_SECONDS = 60.0
 _STAND_IN_SECONDS = 2.0
 # The first cell of a kernel comes later than that after its session.
 _NOBODY_SECONDS = 1.0
+_LOOK_ALL_THE_SAME_SECONDS = 10.0
 _WORK_SECONDS = 1.0
 # A kernel under load is busy half of the time; what is busy for longer is locked by somebody.
 _MOST_BUSY_LOOKS = 50
@@ -109,6 +110,23 @@ class Histories:
             self._save_due = now + _SAVE_SECONDS
             self.tail.save()
         return wait
+
+    def rest_seconds(self) -> float:
+        """After a step: how long nothing is to be done unless something happens in ``folders()``; 0.0 when that cannot
+        be said, as while a kernel lives."""
+        is_busy = self._somebody_lives or any(
+            one.busy or one.is_behind or one.is_owed_a_copy or (one.file is not None and one.state is None)
+            for one in self._watched.values()
+        )
+        if is_busy:
+            return 0.0
+        due = min([*self._scans_due, self._save_due]) - self._clock.monotonic()
+        return max(0.0, min(_LOOK_ALL_THE_SAME_SECONDS, due))
+
+    def folders(self) -> tuple[str, ...]:
+        """Folders in which something happens before there is anything new to be read or found."""
+        above = (os.path.dirname(path) for path in self._watched)
+        return tuple(dict.fromkeys([*self._runtimes, *self._folders, *self._profiles, *above]))
 
     def catch_up(self) -> None:
         """Read everything there is now, then note how far: for `run --once`. Raises StorageTrouble."""

@@ -22,6 +22,7 @@ _FILE: Final = re.compile(r"kernel-(?P<id>[^/]{1,150})\.json")
 _VSCODE: Final = re.compile(r"v3[0-9a-f]{32,}")
 _CONSOLES: Final = ("jupyter-console", "jupyter-qtconsole", "jupyter_console", "qtconsole")
 _YOUNG_SECONDS: Final = 10.0
+_LOOKS_UNTIL_AFRESH: Final = 9
 _OPTIONS: Final = ("-f", "--f", "--IPKernelApp.connection_file")
 _MEMORY: Final = "hist_file=:memory:"
 # Arguments of IPython in a terminal, which has no connection file: `ipython`, `ipython3`, `python -m IPython`.
@@ -69,6 +70,14 @@ class LiveKernel:
         return bool(self.databases) and all(file.deleted for file in self.databases)
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What a process was found to be, while it ran what ``image`` tells."""
+
+    image: tuple[Life, tuple[bytes, ...]]
+    is_kernel: bool
+
+
 class KernelFinder:
     """Finds kernels again and again, and looks only at what is new. Use it from one thread.
 
@@ -79,34 +88,46 @@ class KernelFinder:
         self._only_home = os.path.realpath(only_home) if only_home else None
         self._given = tuple(runtimes)
         self._known: dict[Life, LiveKernel] = {}
-        self._judged: dict[int, Life | None] = {}
+        self._judged: dict[int, _Judged] = {}
+        self._looks_until_afresh = 0
         self.runtimes: set[str] = set(self._given)
         """Folders in which connection files may appear."""
 
     def look(self, *, whole: bool = True) -> list[LiveKernel]:
-        """Every kernel that lives now. Without ``whole``, processes that were looked at before are not again."""
-        if whole:
-            self._judged.clear()
+        """Every kernel that lives now. Without ``whole``, processes that were looked at before are not again; with it,
+        those that were no kernels are if they run another program now, and every tenth time all are."""
+        before = self._begin(whole)
         found: dict[Life, LiveKernel] = {}
         for pid in process_table.own_pids():
-            if pid in self._judged:
-                known = self._judged[pid]
-                if known is None:
-                    continue
-                if process_table.life(pid) == known:
-                    found[known] = self._known[known]
-                    continue
-            life = process_table.life(pid)
-            if life is None:
+            known = before.get(pid)
+            if known is not None and not known.is_kernel and not whole:
+                self._judged[pid] = known
                 continue
-            kernel = self._judge(life)
+            image = process_table.image(pid)
+            if image is None:
+                continue
+            if known is not None and known.image == image and not (whole and (known.is_kernel or not image[1])):
+                self._judged[pid] = known
+                if known.is_kernel:
+                    found[image[0]] = self._known[image[0]]
+                continue
+            kernel = self._judge(image[0])
             if kernel is not None:
                 found[kernel.life] = kernel
             # A young process may yet become a kernel, write its connection file, open its database.
-            if not _is_young(life):
-                self._judged[pid] = life if kernel is not None else None
+            if not _is_young(image[0]):
+                self._judged[pid] = _Judged(image, is_kernel=kernel is not None)
         self._known = found
         return _without_launchers(list(found.values()))
+
+    def _begin(self, whole: bool) -> dict[int, _Judged]:
+        """What is known of processes that were looked at before."""
+        before, self._judged = self._judged, {}
+        self._looks_until_afresh -= whole
+        if self._looks_until_afresh < 0:
+            self._looks_until_afresh = _LOOKS_UNTIL_AFRESH
+            return {}
+        return before
 
     def _judge(self, life: Life) -> LiveKernel | None:
         arguments = process_table.command_line(life.pid)

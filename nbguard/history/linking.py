@@ -1,7 +1,7 @@
 """The worker that ties sessions to notebooks while their kernels live. Each kernel is asked once in its life.
 
-What it costs: a few calls of stat every second and a half; a look at all processes, and at what servers have open, once
-a minute and when something changed.
+What it costs: while kernels live, a few calls of stat every second and a half; a look at all processes, and at what
+servers have open, once a minute and when something changed.
 """
 
 from __future__ import annotations
@@ -86,6 +86,16 @@ class Linking:
         One that serves several notebooks is there once for each.
         """
         return self._present
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether there is nothing to do before something changes in ``runtimes``, or until the next scan."""
+        return self._population.is_settled and not self._lives and not self._present and not self._pending
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Folders that change when a kernel starts."""
+        return self._population.runtimes
 
     def last_line(self, life: Life) -> int:
         """How far a kernel that was asked for its memory remembers; 0 when it was not asked. From any thread."""

@@ -28,6 +28,11 @@ class Population:
         """Folders in which connection files may appear."""
         return tuple(self._finder.runtimes)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nobody lives and nothing has changed lately: only a change, or the next scan, could bring news."""
+        return not self.kernels and self._clock.monotonic() >= self._restless_until
+
     def refresh(self) -> None:
         """Look again where something may have changed: a file came, a process ended, a minute has passed."""
         now = self._clock.monotonic()

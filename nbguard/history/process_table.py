@@ -13,6 +13,7 @@ from functools import lru_cache
 from nbguard.processes import is_alive
 
 _PROC = "/proc"
+_CODE, _STACK, _ARGUMENTS, _ARGUMENTS_END = 23, 25, 45, 46  # of the fields that _stat gives
 _MOST_BYTES = 1 << 18
 # Of an environment only these are ever kept: the others may hold passwords.
 WANTED = frozenset(
@@ -89,6 +90,20 @@ def life(pid: int) -> Life | None:
             return None
     fields = _stat(pid)
     return Life(pid, int(fields[19])) if len(fields) > 19 and fields[0] not in (b"Z", b"X") else None
+
+
+def image(pid: int) -> tuple[Life, tuple[bytes, ...]] | None:
+    """The life, and what tells the program that it runs from the one it ran before (an exec changes nothing of the
+    life): where its code, its stack and its arguments lie, by proc(5); empty when that is not shown. None when it ended.
+    """
+    if not has_proc():
+        found = life(pid)
+        return None if found is None else (found, ())
+    fields = _stat(pid)
+    if len(fields) <= _ARGUMENTS_END or fields[0] in (b"Z", b"X"):
+        return None
+    where = (fields[_CODE], fields[_STACK], fields[_ARGUMENTS], fields[_ARGUMENTS_END])
+    return Life(pid, int(fields[19])), where if fields[_STACK] != b"0" else ()
 
 
 def is_there(pid: int) -> bool:

@@ -1,12 +1,14 @@
 """What of ours must live on: every file of archive, spool and state that a rescue needs, found cheaply again and again.
 
 A folder is listed anew only when its time of change moved: all of these files are made by a rename or a link, replaced
-by a rename, or appended to, and an unchanged name in an unchanged folder is the same file.
+by a rename, or appended to, and an unchanged name in an unchanged folder is the same file. In the state folder, which
+changes with every heartbeat, the few files that are wanted are asked for by name.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,7 +94,7 @@ class Survey:
         )
 
     def _walk(self, folder: str, name: str, kind: Kind, used: dict[str, _Listing]) -> None:
-        listing = self._list(folder, name, kind)
+        listing = self._ask(folder, name, kind) if name == "state" else self._list(folder, name, kind)
         if listing is None:
             return
         used[name] = listing
@@ -120,6 +122,22 @@ class Survey:
             return listing
         except OSError:
             return None
+
+    def _ask(self, folder: str, name: str, kind: Kind) -> _Listing | None:
+        """As _list, of a folder in which only files of known names are wanted."""
+        before = self._listings.get(name)
+        files = {}
+        for mark in _MARKS:
+            path, target = os.path.join(folder, mark), f"{name}/{mark}"
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return None
+            if stat.S_ISREG(status.st_mode):
+                files[target] = Seen(path, kind, status.st_dev, status.st_ino)
+        return before if before is not None and before.files == files else _Listing(0, False, files, [])
 
     def _target(self, folder: str, file: str) -> str:
         """The name of a file that is wanted; empty for the others."""

@@ -129,6 +129,7 @@ class EventSource:
         self._choice = choice
         self._real_root = real_root
         self._observer: BaseObserver | None = None
+        self._counted: tuple[int, int] | None = None
 
     def start(self) -> None:
         """Begin. Raises OSError: no such root, or the limit of watches or instances is reached."""
@@ -164,6 +165,7 @@ class EventSource:
 
     def unwatched(self, folders: Iterable[str]) -> set[str]:
         """Those of the folders (as the user names them) that have no watch; none where that cannot be known."""
+        self._counted = None
         paths = self._watched_paths()
         if paths is None:
             return set()
@@ -184,19 +186,24 @@ class EventSource:
         return [self._translator.real(folder) for folder in below]
 
     def _count_watches(self) -> int | None:
-        paths = self._watched_paths()
-        return None if paths is None else len(paths)
+        """Counted anew when the table has another size, and after each question for what is unwatched."""
+        table = self._table()
+        if table is None:
+            return None
+        size = len(table)
+        if self._counted is None or self._counted[0] != size:
+            self._counted = size, len(_granted(table))
+        return self._counted[1]
 
     def _watched_paths(self) -> dict[bytes, int] | None:
-        """watchdog's own table for this root, without watches that the kernel refused (they are registered as -1)."""
+        table = self._table()
+        return None if table is None else _granted(table)
+
+    def _table(self) -> dict[bytes, int] | None:
+        """watchdog's own table for this root, which its threads change."""
         observer = self._observer
         for emitter in tuple(observer.emitters) if observer is not None else ():
-            table = _table_of(emitter)
-            if table is None:
-                return None
-            if -1 in table.values():
-                return {path: number for path, number in table.items() if number != -1}
-            return table
+            return _table_of(emitter)
         return {}
 
 
@@ -238,7 +245,15 @@ def _table_of(emitter: EventEmitter) -> dict[bytes, int] | None:
     # Private to watchdog 7, which has no other way to tell; elsewhere than on Linux there is none.
     group = getattr(emitter, "_inotify", None)
     table = getattr(group, "_active_callbacks_by_path", None)
-    return dict(table) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else None
+
+
+def _granted(table: dict[bytes, int]) -> dict[bytes, int]:
+    """A copy, without watches that the kernel refused (they are registered as -1)."""
+    table = dict(table)
+    if -1 in table.values():
+        return {path: number for path, number in table.items() if number != -1}
+    return table
 
 
 def _dead_part(observer: BaseObserver) -> str:

@@ -22,9 +22,18 @@ _IN_FLIGHT_NS = 2_000_000_000
 
 
 class WatchedRoot:
-    """The state of one watched root. One thread steps it; watchdog's threads only call the translator."""
+    """The state of one watched root. One thread steps it; watchdog's threads only call the translator, and ``stir``
+    when a step is wanted."""
 
-    def __init__(self, scope: Scope, *, heads: Heads, clock: Clock, put: Callable[[SaveNotice], None]) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        *,
+        heads: Heads,
+        clock: Clock,
+        put: Callable[[SaveNotice], None],
+        stir: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = scope.root
         self.scope = scope
         self.sweeper = Sweeper(scope, heads, clock)
@@ -47,6 +56,7 @@ class WatchedRoot:
         self._heads = heads
         self._clock = clock
         self._put = put
+        self._stir = stir
         self._source: EventSource | None = None
         self._begin_failure = EventState(False)
         self._faults = 0
@@ -77,7 +87,7 @@ class WatchedRoot:
         translator = Translator(
             covers=lambda path: self.scope.covers(path, self.sweeper.closed),
             put=self._hear,
-            folder_changed=self._changed_folders.append,
+            folder_changed=self._note_folder,
             clock=self._clock,
             real_root=real,
             named_root=self.path,
@@ -104,6 +114,14 @@ class WatchedRoot:
         self._identity = None
         self.sweeper.folders.clear()
         self._changed_folders.clear()
+
+    def due_at(self, full_sweep_seconds: float) -> float:
+        """When a step has something to do here (monotonic seconds), as far as is known now."""
+        if self.state is not RootState.THERE:
+            return float("inf")
+        if self.needs_sweep or self.needs_full_sweep or self.overflowed or self._changed_folders:
+            return float("-inf")
+        return min(self.next_sweep, self.last_full_sweep + full_sweep_seconds)
 
     @property
     def is_sound(self) -> bool:
@@ -158,6 +176,10 @@ class WatchedRoot:
     def _hear(self, notice: SaveNotice) -> None:
         self._heard[notice.path] = notice.seen_at
         self._put(notice)
+
+    def _note_folder(self, folder: str) -> None:
+        self._changed_folders.append(folder)
+        self._stir()
 
     def serve_folders(self) -> list[Swept]:
         """Sweep the folders that appeared or moved since the last time, each once."""

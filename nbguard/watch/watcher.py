@@ -22,6 +22,7 @@ from nbguard.watch.sweep import Swept
 _log = logging.getLogger(__name__)
 
 _FULL_SWEEP_SECONDS = 3600.0
+_GATHER_SECONDS = 1.0
 # What was mended is still told for a while; what needs mending again and again is told until an hour passed without.
 _TOLD_SECONDS = 600.0
 _REPEATED_SECONDS = 3600.0
@@ -48,7 +49,10 @@ class Watcher:
         clock: Clock,
         intervals: Intervals,
     ) -> None:
-        self._roots = [WatchedRoot(scope, heads=heads, clock=clock, put=self._deliver) for scope in scopes]
+        self._stirred, self._ending = threading.Event(), threading.Event()
+        self._roots = [
+            WatchedRoot(scope, heads=heads, clock=clock, put=self._deliver, stir=self._stirred.set) for scope in scopes
+        ]
         self._clock = clock
         self._intervals = intervals
         self._put: Callable[[SaveNotice], None] = lambda notice: None
@@ -83,6 +87,21 @@ class Watcher:
     def request_sweep(self) -> None:
         """Ask for a full sweep of every root at the next step."""
         self._wanted.set()
+        self._stirred.set()
+
+    def wait(self, longest_seconds: float) -> None:
+        """Wait until the next step has something to do. Folders come in numbers: what asks for a step gets it a moment
+        later."""
+        gather = min(_GATHER_SECONDS, self._intervals.guard_seconds)
+        due = min([self._next_guard, *(root.due_at(_FULL_SWEEP_SECONDS) for root in self._roots)])
+        if self._stirred.wait(min(longest_seconds, max(gather, due - self._clock.monotonic()))):
+            self._stirred.clear()
+            self._ending.wait(gather)
+
+    def wake(self) -> None:
+        """End every wait, also those to come; from any thread."""
+        self._ending.set()
+        self._stirred.set()
 
     def step(self, now: float) -> None:
         """Do what is due at ``now`` (monotonic seconds): guard, folders that appeared, sweeps."""
@@ -141,6 +160,7 @@ class Watcher:
     def _overflow(self) -> None:
         for root in self._roots:
             root.overflowed = True
+        self._stirred.set()
 
     def _serve(self, root: WatchedRoot, now: float) -> None:
         for swept in root.serve_folders():
