@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import keyword
 import re
 import warnings
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ _BINDS = re.compile(
     re.MULTILINE,
 )
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
-_BUILT_IN = frozenset(dir(builtins)) | {"get_ipython", "display", "In", "Out", "_", "__", "___", "exit", "quit"}
+_BUILT_IN = (
+    frozenset(dir(builtins))
+    | frozenset(keyword.kwlist)
+    | {"get_ipython", "display", "In", "Out", "_", "__", "___", "exit", "quit"}
+)
 
 
 @dataclass(frozen=True, slots=True)

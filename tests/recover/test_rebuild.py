@@ -66,8 +66,8 @@ def test_a_cell_that_never_was_python_stands_apart_unless_it_ran_last_or_the_oth
     rebuilt = sound(rebuild(base, ran(*texts), now=NOW))
     assert [about(rebuilt.notebook, text)["state"] for text in texts] == ["scratch", "added", "added"]
     old = notebook_bytes(*(f"print {number}" for number in range(12)))
-    rebuilt = sound(rebuild(old, ran("print value, 3", "import math"), now=NOW))
-    assert about(rebuilt.notebook, "print value, 3")["state"] == "added"
+    rebuilt = sound(rebuild(old, ran("print 3, 4", "import math"), now=NOW))
+    assert about(rebuilt.notebook, "print 3, 4")["state"] == "added"
 
 
 def test_a_run_that_equals_a_cell_is_that_cell_and_an_unlike_one_stands_where_it_ran() -> None:
