@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,10 @@ from nbguard.app import archive_of, install_id, open_store
 from nbguard.archive.names import tree_path
 from nbguard.archive.repository import FORMAT, MAIN, RECORDS, RECORDS_VERIFIED, VERIFIED
 from nbguard.clock import Clock, SystemClock
-from nbguard.errors import NbguardError, NothingMatched, UsageError, storage_trouble
+from nbguard.errors import NbguardError, NothingMatched, storage_trouble
 from nbguard.health.heartbeat import read_heartbeat
-from nbguard.mirror.addresses import Address, parse_address
 from nbguard.mirror.backoff import HEARTBEAT_SECONDS
-from nbguard.mirror.folder import is_vacant, make_mirror, refuse_within, shares_file_system
-from nbguard.mirror.layout import MirrorHeartbeat, Namespace, ToldProblem, heartbeat_text, namespace_of, plain_name
+from nbguard.mirror.layout import MirrorHeartbeat, Namespace, ToldProblem, heartbeat_text, namespace_of
 from nbguard.mirror.push import Ours
 from nbguard.mirror.remote import remove_leftovers
 from nbguard.mirror.state import Known, StateFile
@@ -34,22 +32,12 @@ from nbguard.settings import Mirror, Settings
 if TYPE_CHECKING:
     from nbguard.archive.repository import Archive
     from nbguard.cli.context import Context
-    from nbguard.health.memory import CheckMemory, Still
-    from nbguard.model import Heartbeat, Problem
-
-__all__ = ["shares_file_system"]
+    from nbguard.health.memory import CheckMemory
+    from nbguard.model import Heartbeat
 
 # Tips, routes and disks are looked at so often; a pack wakes the worker at once.
 _LOOK_SECONDS = 30.0
 _LEFTOVER_SECONDS = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """A disk on which a mirror could be: where, and how many bytes are free there."""
-
-    path: str
-    free_bytes: int
 
 
 def rounds_of(context: Context, *, clock: Clock | None = None, stop: threading.Event | None = None) -> Rounds:
@@ -120,113 +108,6 @@ def mirror_named(context: Context, name: str) -> Mirror:
     raise NothingMatched(f"there is no mirror {name!r}", hint=f"there are: {known}")
 
 
-def new_mirror(context: Context, text: str, name: str | None) -> tuple[Mirror, Address]:
-    """A mirror that may be added: its address is sound, and not in the way of anything of ours.
-
-    Raises UsageError, Refused.
-    """
-    address = parse_address(text, home=os.path.expanduser("~"), folder=os.getcwd())
-    settings, places = context.settings or Settings(), context.places
-    if address.path is not None:
-        ours = [("the archive", places.archive), ("the spool", places.spool), ("the state folder", places.state)]
-        ours += [("nbguard's folder", places.home)] if places.home else []
-        ours += [("the emergency place", places.emergency)] if places.emergency else []
-        refuse_within(address.path, [*ours, *(("a watched folder", root) for root in settings.roots)])
-    url = address.path or text
-    taken = {mirror.name for mirror in settings.mirrors}
-    if url in {mirror.url for mirror in settings.mirrors}:
-        raise UsageError(f"{address.shown} is a mirror already", hint="see `nbguard mirror list`")
-    if name is not None and name in taken:
-        raise UsageError(f"there is a mirror {name!r} already", hint="give another --name")
-    return Mirror(name=name or _free_name(address, taken), url=url), address
-
-
-def lies_vacant(address: Address) -> bool:
-    """Whether a mirror is to be made there first. Raises UsageError, when not even the folder above it is there."""
-    path = address.path
-    if path is None or not is_vacant(path):
-        return False
-    if not os.path.isdir(os.path.dirname(path)):
-        raise UsageError(
-            f"{os.path.dirname(path)} is not there", hint="mount the disk, or make the folder, and ask again"
-        )
-    return True
-
-
-def make_there(address: Address) -> None:
-    """Make a bare, private repository at the path. Raises StorageTrouble, ArchiveTrouble."""
-    assert address.path is not None
-    make_mirror(address.path)
-
-
-def change_configuration(context: Context, change: Callable[[bytes, str], bytes]) -> None:
-    """Put other bytes in the configuration's place, durably. Raises BadConfiguration, StorageTrouble."""
-    from nbguard.places import find_places
-    from nbguard.service.setup import write_configuration
-    from nbguard.settings_writing import minimal_configuration
-
-    path = find_places(home=context.home, config=context.config).config
-    if context.settings is None:
-        before = minimal_configuration(())
-    else:
-        with open(path, "rb") as file:
-            before = file.read()
-    write_configuration(path, change(before, path))
-    context.__dict__.pop("settings", None)
-    context.look_again()
-
-
-def spot_for_mirror(context: Context) -> Spot | None:
-    """Another mounted disk, writable and with room for a mirror, that holds neither archive nor notebooks."""
-    from nbguard.durable import free_space
-    from nbguard.watch.mounts import is_remote, read_mounts
-
-    settings, places = context.settings or Settings(), context.places
-    taken = {_device(path) for path in (places.archive, places.state, os.path.expanduser("~"), "/", *settings.roots)}
-    best: Spot | None = None
-    for mount in read_mounts():
-        if mount.kind not in _DISKS or is_remote(mount.kind) or mount.point.startswith(_SYSTEM):
-            continue
-        try:
-            if os.stat(mount.point).st_dev in taken or not os.access(mount.point, os.W_OK | os.X_OK):
-                continue
-            free = free_space(mount.point)[0]
-        except OSError:
-            continue
-        if free >= _LEAST_FREE_BYTES and (best is None or free > best.free_bytes):
-            best = Spot(os.path.join(mount.point, f"nbguard-{plain_name(socket.gethostname())}.git"), free)
-    return best
-
-
-_DISKS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "vfat", "exfat", "ntfs", "ntfs3"})
-_SYSTEM = ("/boot", "/efi", "/snap", "/etc", "/usr", "/proc", "/sys", "/dev", "/run/lock", "/var/lib")
-_LEAST_FREE_BYTES = 4_000_000_000
-
-
-def _device(path: str) -> int | None:
-    while path and path != "/":
-        try:
-            return os.stat(path).st_dev
-        except OSError:
-            path = os.path.dirname(path)
-    try:
-        return os.stat("/").st_dev
-    except OSError:
-        return None
-
-
-def _free_name(address: Address, taken: set[str]) -> str:
-    if address.path is not None:
-        folder, last = os.path.split(address.path)
-        wanted = plain_name(last.removesuffix(".git")) if last not in ("nbguard.git", "mirror.git") else ""
-        wanted = wanted or plain_name(os.path.basename(folder))
-    else:
-        after = address.url.partition("://")[2] or address.url
-        wanted = plain_name(after.partition("/")[0].rpartition("@")[2].partition(":")[0])
-    wanted = wanted or "mirror"
-    return next(name for name in (wanted, *(f"{wanted}-{n}" for n in range(2, 10_000))) if name not in taken)
-
-
 def _tips(archive: Archive) -> tuple[str | None, str | None]:
     """What was read back after packing; where nothing says so yet, the branches."""
     git = archive.git
@@ -288,17 +169,16 @@ def _beat(context: Context, state: StateFile, clock: Clock, install: str, tips: 
 
 def _told(daemon: Heartbeat | None, checks: CheckMemory, install: str) -> tuple[ToldProblem, ...]:
     """Codes alone; paths become hashes that only tell two of them apart."""
-    found: list[Problem | Still] = [*(daemon.problems if daemon else ()), *checks.still.values()]
+    told = [(problem.code, problem.since, problem.subject) for problem in (daemon.problems if daemon else ())]
+    told += [(still.code, still.since, still.subject) for still in checks.still.values()]
     return tuple(
-        ToldProblem(
-            code=problem.code,
-            since=problem.since,
-            subject=sha256(f"{install}\0{problem.subject}".encode("utf-8", "surrogateescape")).hexdigest()[:12]
-            if problem.subject
-            else None,
-        )
-        for problem in found
+        ToldProblem(code=code, since=since, subject=_hashed(install, subject) if subject else None)
+        for code, since, subject in told
     )
+
+
+def _hashed(install: str, subject: str) -> str:
+    return sha256(f"{install}\0{subject}".encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _samples(context: Context, count: int) -> Sequence[Sample]:
@@ -350,8 +230,3 @@ def _user() -> str:
 
 def _line(text: str) -> str:
     return "".join(c for c in text if c.isprintable())[:200]
-
-
-def behind_seconds(report: MirrorReport, now: datetime) -> float:
-    """For how long it has lacked something; 0.0 when it does not."""
-    return 0.0 if report.behind_since is None else max(0.0, (now - report.behind_since).total_seconds())

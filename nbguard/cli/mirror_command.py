@@ -42,23 +42,24 @@ def add(context: Context, url: str, *, name: str | None, yes: bool, dry_run: boo
 
 def add_mirror(context: Context, url: str, name: str | None = None, *, yes: bool, dry_run: bool = False) -> None:
     """As `mirror add`. Raises NbguardError."""
-    from nbguard import app, app_mirror
+    from nbguard import app
+    from nbguard import app_mirror_adding as adding
     from nbguard.git import check_git
     from nbguard.settings_writing import with_mirror
 
     check_git()
     _check_name(name)
     app.archive_of(context).require()
-    mirror, address = app_mirror.new_mirror(context, url, name)
-    is_new = app_mirror.lies_vacant(address)
+    mirror, address = adding.new_mirror(context, url, name)
+    is_new = adding.lies_vacant(address)
     if dry_run:
         say(f"would mirror to {address.shown}, as {mirror.name}{' (a new repository)' if is_new else ''}")
         return
     _confirm(address, is_new=is_new, yes=yes)
     if is_new:
-        app_mirror.make_there(address)
+        adding.make_there(address)
         say(f"made {address.shown}, readable by you alone")
-    app_mirror.change_configuration(context, lambda raw, path: with_mirror(raw, path, mirror))
+    adding.change_configuration(context, lambda raw, path: with_mirror(raw, path, mirror))
     say(f"mirror {mirror.name}: {address.shown}")
     _push(context, mirror)
 
@@ -127,7 +128,8 @@ def remove(context: Context, name: str, *, dry_run: bool) -> None:
 
     Exit codes: 0 done, 1 no such mirror, 78 the configuration cannot be changed.
     """
-    from nbguard.app_mirror import change_configuration, mirror_named, mirror_reports
+    from nbguard.app_mirror import mirror_named, mirror_reports
+    from nbguard.app_mirror_adding import change_configuration
     from nbguard.settings_writing import without_mirror
 
     mirror_named(context, name)

@@ -28,6 +28,8 @@ _CONFIGURATION = (
     ("core.bigFileThreshold", "8m"),
 )
 
+_FULL_BYTES = 1_000_000
+
 
 def make_mirror(path: str) -> None:
     """A bare repository at ``path``, where nothing or an empty folder is; its parent must be there.
@@ -147,6 +149,19 @@ def device_of(path: str) -> str:
     except OSError as error:
         return f"error {error.errno}"
     return f"device {status.st_dev}"
+
+
+def trouble_of_disk(path: str) -> str:
+    """What is wrong with the disk under a mirror, in words; "" when nothing can be seen."""
+    try:
+        answer = os.statvfs(path)
+    except OSError as error:
+        return f"its disk: {error.strerror}"
+    if answer.f_flag & os.ST_RDONLY:
+        return "its disk is read-only"
+    if answer.f_bavail * answer.f_frsize < _FULL_BYTES:
+        return "its disk is full"
+    return "its disk has no inodes left" if answer.f_files and not answer.f_favail else ""
 
 
 def trouble_of(error: OSError) -> ArchiveTrouble:

@@ -15,8 +15,8 @@ from nbguard.durable import FileLock, make_private_folder
 from nbguard.errors import Busy, NbguardError, ReadBackFailed
 from nbguard.mirror import backoff
 from nbguard.mirror.addresses import Address, Transport, parse_address
-from nbguard.mirror.child import Patience, Stopped
-from nbguard.mirror.folder import check_folder, device_of, make_durable, trouble_of
+from nbguard.mirror.child import MirrorTrouble, Patience, Stopped
+from nbguard.mirror.folder import check_folder, device_of, make_durable, trouble_of, trouble_of_disk
 from nbguard.mirror.push import MirrorForeign, Ours, Push
 from nbguard.mirror.reader import Mirrored
 from nbguard.mirror.remote import Remote
@@ -139,8 +139,19 @@ class Rounds:
         if isinstance(trouble, ReadBackFailed):  # what is there cannot be counted on, and is to be read again
             state = replace(state, behind_since=state.behind_since or now, sampled_at=None, read_whole_at=None)
         return backoff.after_failure(
-            state, now=now, trouble=trouble.message, network=self._surroundings(mirror), foreign=foreign
+            state, now=now, trouble=self._words(mirror, trouble), network=self._surroundings(mirror), foreign=foreign
         )
+
+    def _words(self, mirror: Mirror, trouble: NbguardError) -> str:
+        """git's own words, with what can be seen of the disk."""
+        if not isinstance(trouble, MirrorTrouble):
+            return trouble.message
+        try:
+            path = parse_address(mirror.url, home=self._around.home).path
+            disk = "" if path is None else self._patience.ask(path, lambda: trouble_of_disk(path))
+        except NbguardError:
+            disk = ""
+        return f"{trouble.message}; {disk}" if disk else trouble.message
 
     def _remote(self, address: Address) -> Remote:
         around = self._around

@@ -313,7 +313,7 @@ def test_a_full_disk_keeps_what_had_arrived_and_the_rest_follows(rig: Rig, tmp_p
         with pytest.raises(ArchiveTrouble):
             rig.push()
         assert refs(mirror)[rig.space.main] == arrived
-        assert rig.known().behind_since is not None and "No space left" in rig.known().trouble
+        assert rig.known().behind_since is not None and "its disk is full" in rig.known().trouble
         ballast.unlink()
         rig.clock.move(31)
         rig.rounds().step()
