@@ -94,7 +94,7 @@ def life(pid: int) -> Life | None:
 
 def image(pid: int) -> tuple[Life, tuple[bytes, ...]] | None:
     """The life, and what tells the program that it runs from the one it ran before (an exec changes nothing of the
-    life): where its code, its stack and its arguments lie, by proc(5); empty when that is not shown. None when it ended.
+    life): where its code, its stack and its arguments lie, by proc(5); empty when not shown. None when it ended.
     """
     if not has_proc():
         found = life(pid)
