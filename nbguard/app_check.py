@@ -277,7 +277,8 @@ class _Nest:
         self._spool = Spool(folder, clock=SystemClock(), install="canary", reserve=reserve)
         self._spool.make()
         self._spool.sweep_leftovers()
-        self._spool.unlink(self._spool.drafts())
+        for left in self._spool.drafts():
+            self.forget(left.id)
 
     def keep(self, data: bytes) -> str:
         from nbguard.model import DraftKind, Trigger
@@ -298,9 +299,12 @@ class _Nest:
         return self._spool.read(name)
 
     def forget(self, name: str) -> None:
+        """Unlinked, and not set free to be written over: the next canary shall need room as a save does."""
+        from nbguard.durable import unlink_quietly
+
         found = self._spool.find(name)
         if found is not None:
-            self._spool.unlink([found])
+            unlink_quietly(found.path)
 
 
 def _read_tips(context: Context) -> None:
