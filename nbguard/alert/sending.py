@@ -70,7 +70,10 @@ class ChannelSender:
         before = self._hanging.get(channel)
         if before is not None and before.is_under_way():
             return Sent(is_sent=False, answer="the attempt before this one still waits for an answer")
-        attempt = Errand(lambda: _attempt(route, message), f"send-{channel.name}")
+        try:
+            attempt = Errand(lambda: _attempt(route, message), f"send-{channel.name}")
+        except RuntimeError:  # no more threads here: rather without a deadline of our own than not at all
+            return _attempt(route, message)
         sent = attempt.answer(self._deadline_seconds)
         if sent is None:
             self._hanging[channel] = attempt
@@ -84,6 +87,9 @@ class ChannelSender:
             except BadChannel as error:
                 words = f"{error.message} ({error.hint})" if error.hint else error.message
                 self._routes[channel] = Sent(is_sent=False, answer=_presentable(words), refused=error.for_good)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one channel must not end the others, and its words may hold the URL
+                answer = f"the channel cannot be used ({type(error).__name__})"
+                self._routes[channel] = Sent(is_sent=False, answer=answer)
         return self._routes[channel]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nbguard.cli.asking import json_option
+from nbguard.cli.completion import complete_channel
 from nbguard.cli.context import Context
 from nbguard.cli.output import print_json, print_line, say, table
 from nbguard.clock import iso
@@ -58,7 +59,7 @@ def list_channels(context: Context, as_json: bool) -> None:
 
 
 @command.command("test")
-@click.argument("channel", required=False)
+@click.argument("channel", required=False, shell_complete=complete_channel)
 @json_option
 @click.pass_obj
 def test_channels(context: Context, channel: str | None, as_json: bool) -> int:

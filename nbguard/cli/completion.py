@@ -1,4 +1,4 @@
-"""Completion of NOTEBOOK and WHEN from the catalog; a shell waiting for Tab never sees an error."""
+"""Completion of NOTEBOOK and WHEN from the catalog, and of channels; a shell waiting for Tab never sees an error."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ def complete_when(ctx: click.Context, param: click.Parameter, incomplete: str) -
     if incomplete and not incomplete.startswith("~"):
         words += [(name[:8], text) for name, text in rows]
     return [CompletionItem(word, help=text or None) for word, text in words if word.startswith(incomplete)]
+
+
+def complete_channel(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of configured channels, with whose they are."""
+    from click.shell_completion import CompletionItem
+
+    channels = _quietly(ctx, lambda context: list(context.settings.channels) if context.settings else [])
+    return [CompletionItem(each.name, help=each.human) for each in channels if each.name.startswith(incomplete)]
 
 
 def spellings(paths: list[str], cwd: str, incomplete: str) -> list[str]:

@@ -173,6 +173,8 @@ def walk(context: Context) -> Walked:
             return Walked(not_done=_left_open(reports), added=added)
         if answer.lower() == WITHOUT:
             _write(context, ())
+            if settings.channels:
+                say("the channels that are there stay; take them out of the configuration by hand")
             return Walked(added=added)
         context = _take(context, desk, answer)
 

@@ -12,6 +12,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nbguard.alert.sending import ChannelSender, open_sender, shown_address
 from nbguard.alerting import Message, MessageKind
@@ -246,6 +248,28 @@ MASKED = [
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert masked_channel(url) == shown
     assert "hush" not in shown
+
+
+SECRET = "S3CRETxS3CRET"
+_schemes = st.sampled_from(["json", "jsons", "ntfy", "slack", "discord", "https", "gotify", "matrix", "x-y", ""])
+_around = st.text(st.sampled_from("ab/@:?&=#[]%. "), max_size=12)
+
+
+@given(scheme=_schemes, parts=st.lists(_around, min_size=1, max_size=4))
+def test_whatever_a_url_looks_like_its_secret_is_not_shown(scheme: str, parts: list[str]) -> None:
+    url = f"{scheme}://h.example/{SECRET.join([*parts, ''])}"
+    assert SECRET not in masked_channel(url)
+    assert SECRET not in masked_ping(url)
+    assert SECRET not in masked_channel(f"{scheme}://{SECRET}:{SECRET}@h.example/{parts[0]}")
+    assert SECRET not in masked_channel(f"mailto://ada:{SECRET}@h.example/?pass={SECRET}&to={parts[0]}")
+
+
+@given(url=st.text(max_size=40) | st.builds("{}://{}".format, _schemes | st.just("mailto"), st.text(max_size=40)))
+def test_no_url_is_more_than_a_channel_that_cannot_be_used(url: str) -> None:
+    sender = open_sender((), timeout_seconds=0.01, environment={})
+    trouble = sender.trouble(at(url)) if not url.startswith("file:") else ""
+    assert "\n" not in trouble
+    assert len(url) < 9 or url not in trouble
 
 
 def test_pings_and_remotes_are_shown_without_theirs() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from click.shell_completion import ShellComplete
 
+from nbguard.cli.main import main
 from nbguard.settings import Channel, Settings
 from nbguard.settings_writing import as_toml
 from tests.alert.servers import Mailbox, Web, free_port, smtp
@@ -179,3 +181,10 @@ def _ask(host: str, method: str, path: str, body: str = "") -> str:
     text = connection.getresponse().read().decode()
     connection.close()
     return text
+
+
+def test_channels_come_by_tab(home: Path) -> None:
+    shell = ShellComplete(main, {}, "nbguard", "_NBGUARD_COMPLETE")
+    assert shell.get_completions(["alert", "test"], "") == []
+    configured(mail(1), mail(1, "second"))
+    assert [item.value for item in shell.get_completions(["alert", "test"], "s")] == ["second"]
