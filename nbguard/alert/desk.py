@@ -74,6 +74,7 @@ class AlertDesk:
         self._random = random
         self._elsewhere: tuple[SharedCall, ...] = ()
         self._is_shown = True
+        self._said: dict[str, str] = {}
 
     # -- what observers, humans and other machines say ---------------------------------------------------------------
 
@@ -205,8 +206,10 @@ class AlertDesk:
         def send(letter: Letter, message: Message) -> None:
             sent = self._sender.send(self._channels[letter.channel], message)
             results.append((letter, sent))
-            if not sent.is_sent:
-                _log.warning("channel %s did not take a message: %s", letter.channel, sent.answer)
+            said = "" if sent.is_sent else sent.answer
+            if said and said != self._said.get(letter.channel):
+                _log.warning("channel %s did not take a message: %s", letter.channel, said)
+            self._said[letter.channel] = said
 
         threads = [threading.Thread(target=send, args=pair, name=f"send-{pair[0].channel}") for pair in letters]
         for thread in threads:

@@ -95,4 +95,4 @@ def _others_first(ordered: list[Candidate]) -> list[Candidate]:
 
 
 def _pause(moments: Sequence[float]) -> float:
-    return moments[-1] if moments[-1] > 0 else _DAY_SECONDS
+    return moments[-1] if moments[-1] >= 1.0 else _DAY_SECONDS

@@ -17,6 +17,9 @@ RANK = {Weight.ADVICE: 0, Weight.WARNING: 1, Weight.GAP: 2, Weight.STALL: 3}
 SHOWN_ONLY = frozenset({"recipient-unproven", "single-channel", "no-channel", "alert-failed"})
 """About the channels themselves: the roll call, or what is owed, goes through them already."""
 
+OWN = frozenset({"recipient-overdue", "alerts-damaged"})
+"""What the desk itself observes."""
+
 MOST_OF_ONE_CODE = 500
 MORE = "…"
 _LONGEST_WORDS = 600
@@ -178,10 +181,12 @@ def _from_the_start(incident: Incident, now: Instant) -> Incident:
 
 
 def _is_seen_absent(incident: Incident, observation: Observation) -> bool:
-    """A peer looks at a mirror: of what happens inside the machine it sees nothing go."""
-    if not incident.is_open or (observation.sees is not None and incident.code not in observation.sees):
+    """Who claims to see everything sees neither into the desk's own affairs nor, as a peer, into the machine."""
+    if not incident.is_open:
         return False
-    return observation.sees is not None or observation.observer is not Observer.PEER
+    if observation.sees is None:
+        return observation.observer is not Observer.PEER and incident.code not in OWN
+    return incident.code in observation.sees
 
 
 def _is_unheard_of(state: State, incident: Incident) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from nbguard.alert.codes import MOST_CODES_OF_ONE_CHANNEL, WRONG_SECONDS, digest_of
 from nbguard.alert.escalation import Candidate, moment_of, reach, rounds_due, transport_of
 from nbguard.alert.incidents import is_told_of, settle
-from nbguard.alert.roll_call import SharedCall, call, called_elsewhere, changed, channel_state
+from nbguard.alert.roll_call import SharedCall, call, changed, channel_state, leaves_it_to_others
 from nbguard.alert.state import Code, Incident, Instant, State, Telling, Way
 from nbguard.alerting import MessageKind, Sent
 from nbguard.settings import Alerts, Channel, RollCall
@@ -20,6 +20,7 @@ from nbguard.settings import Alerts, Channel, RollCall
 _LONGEST_BACKOFF_SECONDS = 3_600.0
 _REFUSED_BACKOFF_SECONDS = 21_600.0
 _LONGEST_TROUBLE = 300
+_TELL_EXPIRED_SECONDS = 2_592_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +56,8 @@ def plan(
     candidates = _candidates(state, channels, now, pace)
     state = _take_back(state, candidates, now, pace)
     state = _told(state, candidates, now, pace)
-    ways = tuple(_called(way, now, pace, elsewhere) for way in state.ways)
-    codes = tuple(code for code in state.codes if code.expires_seconds > now.seconds)
+    ways = tuple(_called(way, state.salt, now, pace, elsewhere) for way in state.ways)
+    codes = tuple(code for code in state.codes if code.expires_seconds + _TELL_EXPIRED_SECONDS > now.seconds)
     wrong = tuple(at for at in state.wrong if now.seconds - at < WRONG_SECONDS)
     if (ways, codes, wrong) == (state.ways, state.codes, state.wrong):
         return state
@@ -250,8 +251,9 @@ def _owing(way: Way, more: Sequence[Telling]) -> Way:
     return replace(way, owed=tuple(before.values()))
 
 
-def _called(way: Way, now: Instant, pace: Pace, elsewhere: Sequence[SharedCall]) -> Way:
-    if called_elsewhere(way, elsewhere, now, pace.calls):
+def _called(way: Way, salt: str, now: Instant, pace: Pace, elsewhere: Sequence[SharedCall]) -> Way:
+    patience = int(salt[:4], 16) / 0x10000
+    if leaves_it_to_others(way, elsewhere, now, pace.calls, patience=patience):
         return way
     return call(way, now, pace.calls)
 

@@ -91,20 +91,25 @@ def changed(way: Way, human: str, digest: str) -> Way:
     return Way(name=way.name, human=human, digest=digest, owed=way.owed)
 
 
-def called_elsewhere(way: Way, others: Sequence[SharedCall], now: Instant, calls: RollCall) -> bool:
-    """Whether another machine has asked this human on this channel lately, so that this one need not ask as well.
+def leaves_it_to_others(
+    way: Way, others: Sequence[SharedCall], now: Instant, calls: RollCall, *, patience: float
+) -> bool:
+    """Whether this machine need not ask: another one has asked this human on this channel lately, or may still do so
+    first (each waits its own part of a day, ``patience`` from 0 to 1, so that not all ask at the same moment).
 
     Only for a channel that was proven here once: that mail leaves this machine is no other's to prove.
     """
-    if way.answered_seconds is None:
+    same = [each for each in others if _is_same(each, way)]
+    if way.answered_seconds is None or way.called_seconds is not None or not same:
         return False
+    if now.seconds - way.answered_seconds < calls.every_seconds + patience * calls.every_seconds / 90:
+        return True
     lately = now.at - timedelta(seconds=calls.overdue_seconds)
     return any(
         each.asked_at is not None
         and lately <= each.asked_at <= now.at
         and (each.answered_at is None or each.answered_at < each.asked_at)
-        for each in others
-        if _is_same(each, way)
+        for each in same
     )
 
 

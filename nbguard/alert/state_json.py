@@ -22,7 +22,7 @@ class NewerFormat(ValueError):
 
 def encode(state: State) -> bytes:
     """One JSON object, ASCII."""
-    return (json.dumps({"v": FORMAT, **asdict(state)}, default=_plain, indent=1) + "\n").encode("ascii")
+    return (json.dumps({"v": FORMAT, **asdict(state)}, default=_plain) + "\n").encode("ascii")
 
 
 def decode(data: bytes) -> State:
@@ -50,7 +50,7 @@ def _plain(value: object) -> str:
 def _state(table: Mapping[str, object]) -> State:
     seen = _table(table["seen"])
     return State(
-        salt=_text(table["salt"]),
+        salt=_hex(table["salt"]),
         revision=_whole(table["revision"]),
         seen=Seen(
             seconds=_number(seen["seconds"]),
@@ -157,6 +157,13 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r:.80} is no text")
     return value
+
+
+def _hex(value: object) -> str:
+    text = _text(value)
+    if len(text) < 4 or not set(text) <= set("0123456789abcdef"):
+        raise ValueError(f"{text!r:.80} is no salt")
+    return text
 
 
 def _flag(value: object) -> bool:

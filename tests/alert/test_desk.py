@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from nbguard.alerting import ChannelState, Weight
 from tests.alert.town import DAY, HOUR, MINUTE, Town
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Town:
-    return Town(tmp_path / "state")
 
 
 def test_nothing_wrong_sends_only_the_roll_call(town: Town) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,6 +51,13 @@ class TownClock:
     def reboot(self) -> None:
         self.boots += 1
         self._booted = self.true - 5.0
+
+
+@contextmanager
+def swift_folder() -> Iterator[Path]:
+    """A folder in memory, where there is one: simulated months write thousands of times."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        yield Path(folder) / "state"
 
 
 @dataclass
