@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.app import Store, archive_of, folder_of, spool_of
 from nbguard.clock import SystemClock
-from nbguard.errors import ArchiveTrouble, NbguardError, NoArchive
+from nbguard.errors import ArchiveTrouble, NbguardError, NoArchive, said
 from nbguard.git import GitFolder
 from nbguard.model import Version
 from nbguard.package.build import DatabaseCopy, Parts, build
@@ -287,4 +287,4 @@ def _found_cells(story: Story, outputs: GetOutputs) -> list[FoundCell]:
 
 
 def _missing(what: str, error: Exception) -> Missing:
-    return Missing(what=what, reason=error.message if isinstance(error, NbguardError) else str(error))
+    return Missing(what=what, reason=said(error))

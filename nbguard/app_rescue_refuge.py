@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 from nbguard.rescue.findings import SourceName, Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nbguard.archive.executed_library import ExecutedArchive
     from nbguard.archive.library import ArchiveLibrary
     from nbguard.cli.context import Context
+    from nbguard.executed import Link
     from nbguard.ports import OutputStore
     from nbguard.rescue.source import Source
 
@@ -48,6 +51,10 @@ class Refuges:
             sources.append(KeptSessions(refuge.executed, place))
             sources.append(Recorder(refuge.executed, refuge.outputs, place, kernel_session))
         return sources
+
+    def links(self) -> list[Link]:
+        """Every link in what was opened so far."""
+        return links_in(self._opened)
 
     def close(self) -> None:
         """End what was opened, and remove what was made for it."""
@@ -109,3 +116,10 @@ class _Refuge:
         from nbguard.app_history import output_store_of
 
         return output_store_of(self._context)
+
+
+def links_in(opened: Sequence[ArchiveLibrary | ExecutedArchive]) -> list[Link]:
+    """The links of every library of executed cells."""
+    from nbguard.archive.executed_library import ExecutedArchive
+
+    return [link for each in opened if isinstance(each, ExecutedArchive) for link in each.links()]

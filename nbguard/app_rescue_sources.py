@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nbguard.app_rescue_mirrors import Mirrors
 from nbguard.app_rescue_refuge import Refuges
 from nbguard.clock import SystemClock
 from nbguard.errors import ArchiveTrouble, NbguardError
@@ -48,6 +49,7 @@ class Sources:
         self._sessions: dict[tuple[tuple[int, int], int], str] = {}  # (file, number) to generation
         self._unavailable: list[Unavailable] = []
         self._refuges = Refuges(context)
+        self._mirrors = Mirrors(context)
 
     def all(self, wanted: Wanted) -> list[Source]:
         """Those that are asked first; kernels come after the databases, which tell them who they are."""
@@ -77,6 +79,7 @@ class Sources:
             Kept(self._opened_library, self._drafts),
             KeptSessions(self._opened_executed, own.records),
             Recorder(self._opened_executed, self._outputs, own.recorded, kernel_session),
+            *self._mirrors.sources(),
             Checkpoints(surveyed, places, machine.temporary),
             PreSaves(surveyed),
             self._trashes(),
@@ -100,11 +103,17 @@ class Sources:
 
     def links(self) -> list[Link]:
         """Every link that was kept."""
-        try:
-            library = self._opened_executed()
-            return library.links() if library is not None else []
-        except _FOREIGN:
-            return []  # said already, by the sources that read there
+        found: list[Link] = []
+        for links in (self._refuges.links, self._mirrors.links, self._own_links):
+            try:
+                found += links()
+            except _FOREIGN:
+                continue  # said already, by the sources that read there
+        return found
+
+    def _own_links(self) -> list[Link]:
+        library = self._opened_executed()
+        return library.links() if library is not None else []
 
     def aliases(self, wanted: Wanted) -> frozenset[str]:
         """Every path that the wanted notebook has had."""
@@ -122,6 +131,7 @@ class Sources:
             if opened is not None:
                 opened.close()
         self._refuges.close()
+        self._mirrors.close()
 
     def unavailable(self) -> tuple[Unavailable, ...]:
         """What could not be read on the way."""

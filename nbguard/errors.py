@@ -155,3 +155,8 @@ def storage_trouble(error: OSError, doing: str, *, free_inodes: int | None = Non
     if error.errno in OUT_OF_RESOURCES:
         hint = "allow more open files or memory (`ulimit -n`, `ulimit -v`); what could not be kept is retried by itself"
     return StorageTrouble(f"{doing}: {error.strerror or error}{where}", hint=hint, code=code)
+
+
+def said(error: Exception) -> str:
+    """What went wrong, in its own words; never empty."""
+    return error.message if isinstance(error, NbguardError) else str(error) or type(error).__name__

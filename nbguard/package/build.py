@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from nbguard import __version__
 from nbguard.clock import iso
-from nbguard.errors import NbguardError, storage_trouble
+from nbguard.errors import NbguardError, said, storage_trouble
 from nbguard.model import Version
 from nbguard.package.aside import Aside
 from nbguard.package.belonging import Choose
@@ -226,7 +226,7 @@ class _Building:
         try:
             return step()
         except (NbguardError, sqlite3.Error) as error:
-            reason = error.message if isinstance(error, NbguardError) else str(error)
+            reason = said(error)
             if not any(item.what == what and item.reason == reason for item in self._sink.missing):
                 self._sink.missing.append(Missing(what=what, reason=reason))
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nbguard.clock import iso
-from nbguard.errors import NbguardError
+from nbguard.errors import NbguardError, said
 from nbguard.package.contents import Missing
 from nbguard.package.manifest import path_fields, readable
 from nbguard.package.members import EXECUTED, REBUILT, stamp
@@ -108,8 +108,7 @@ class ExecutedPacking:
     def _missing(
         self, what: str, error: Exception, path: str | None, identity: str | None = None, time: datetime | None = None
     ) -> None:
-        reason = error.message if isinstance(error, NbguardError) else str(error)
-        self._sink.missing.append(Missing(what=what, reason=reason, path=path, id=identity, time=time))
+        self._sink.missing.append(Missing(what=what, reason=said(error), path=path, id=identity, time=time))
 
 
 def _row(story: Story, members: dict[str, str]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from nbguard.errors import NbguardError
+from nbguard.errors import NbguardError, said
 from nbguard.executed import Confidence, Run, session_id
 from nbguard.ports import ExecutedLibrary, OutputStore
 from nbguard.rescue.findings import Finding, FoundRun, Look, Session, SourceName, Unavailable, Wanted
@@ -21,10 +21,7 @@ class KeptSessions:
 
     library: Callable[[], ExecutedLibrary | None]
     place: str
-
-    @property
-    def name(self) -> SourceName:
-        return SourceName.ARCHIVE
+    name: SourceName = SourceName.ARCHIVE
 
     def look(self, wanted: Wanted) -> Look:
         """Every session; which notebook each belongs to is decided later, by the links."""
@@ -101,11 +98,6 @@ class Recorder:
             )
             if is_wanted(wanted, finding):
                 yield finding
-
-
-def said(error: Exception) -> str:
-    """What went wrong, in its own words."""
-    return error.message if isinstance(error, NbguardError) else str(error) or type(error).__name__
 
 
 def _latest(runs: list[Run]) -> datetime:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 
-from nbguard.errors import NbguardError, StorageTrouble
+from nbguard.errors import NbguardError, StorageTrouble, said
 from nbguard.executed import Confidence
 from nbguard.names import SUFFIX
 from nbguard.rescue.findings import File, Finding, Session, SourceName
@@ -33,8 +33,7 @@ def hand_out(found: Sequence[Finding], output: Output, export: Export) -> tuple[
         except StorageTrouble:
             raise
         except (OSError, NbguardError, sqlite3.Error) as error:
-            said = error.message if isinstance(error, NbguardError) else str(error)
-            lost.append(f"{finding.source}: {finding.path}: {said}")
+            lost.append(f"{finding.source}: {finding.path}: {said(error)}")
     return places, lost
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from nbguard.errors import NbguardError
+from nbguard.errors import NbguardError, said
 from nbguard.executed import Confidence
 from nbguard.model import Draft, Status, Version
 from nbguard.ports import Library
@@ -24,10 +24,7 @@ class Kept:
 
     library: Callable[[], Library | None]
     drafts: Drafts
-
-    @property
-    def name(self) -> SourceName:
-        return SourceName.ARCHIVE
+    name: SourceName = SourceName.ARCHIVE
 
     def look(self, wanted: Wanted) -> Look:
         """All versions of the notebook, across renames; of every notebook the latest, when nothing is named."""
@@ -35,19 +32,18 @@ class Kept:
             library = self.library()
             return Look(tuple(self._versions(library, wanted))) if library is not None else Look()
         except (NbguardError, OSError, sqlite3.Error) as error:
-            trouble = Unavailable(self.name, error.message if isinstance(error, NbguardError) else str(error))
+            trouble = Unavailable(self.name, said(error))
         try:
             return Look(tuple(self._spooled(wanted)), (trouble,))
         except (NbguardError, OSError) as error:
-            said = error.message if isinstance(error, NbguardError) else str(error)
-            return Look((), (trouble, Unavailable(SourceName.SPOOL, said)))
+            return Look((), (trouble, Unavailable(SourceName.SPOOL, said(error))))
 
     def _versions(self, library: Library, wanted: Wanted) -> Iterator[Finding]:
         if wanted.is_everything:
             for entry in [*library.entries(deleted=False), *library.entries(deleted=True)]:
                 fullest = next((each for each in library.log(entry.notebook) if each.sha256 is not None), None)
                 if fullest is not None:
-                    yield _finding(library, fullest, fullest.path, Confidence.EXACT)
+                    yield self._finding(library, fullest, fullest.path, Confidence.EXACT)
             return
         lineages = {
             notebook: (at, Confidence.EXACT) for path in reversed(wanted.paths) for at, notebook in library.named(path)
@@ -57,7 +53,7 @@ class Kept:
         for notebook, (at, confidence) in lineages.items():
             for version in library.log(notebook):
                 if version.sha256 is not None:
-                    yield _finding(library, version, at, confidence)
+                    yield self._finding(library, version, at, confidence)
 
     def _spooled(self, wanted: Wanted) -> Iterator[Finding]:
         for draft, read in self.drafts():
@@ -73,17 +69,16 @@ class Kept:
                     id=draft.id,
                 )
 
-
-def _finding(library: Library, version: Version, notebook: str, confidence: Confidence) -> Finding:
-    return Finding(
-        source=SourceName.SPOOL if version.commit is None else SourceName.ARCHIVE,
-        path=version.path,
-        time=version.saved_at,
-        size=version.size,
-        cells=version.cells,
-        notebook=notebook,
-        confidence=confidence,
-        content=File(lambda: library.read(version), is_damaged=version.status is Status.DAMAGED),
-        id=version.id,
-        note="" if version.status is Status.OK else str(version.status),
-    )
+    def _finding(self, library: Library, version: Version, notebook: str, confidence: Confidence) -> Finding:
+        return Finding(
+            source=SourceName.SPOOL if version.commit is None else self.name,
+            path=version.path,
+            time=version.saved_at,
+            size=version.size,
+            cells=version.cells,
+            notebook=notebook,
+            confidence=confidence,
+            content=File(lambda: library.read(version), is_damaged=version.status is Status.DAMAGED),
+            id=version.id,
+            note="" if version.status is Status.OK else str(version.status),
+        )
