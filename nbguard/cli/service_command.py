@@ -62,6 +62,7 @@ def uninstall(context: Context, *, dry_run: bool) -> None:
     """
     from nbguard.app_service import manager_of
 
+    context.look_past_settings()  # a configuration that cannot be used must not keep the service there
     manager = manager_of(context)
     if dry_run:
         say(f"would stop the service and remove {manager.report().unit_path}")
@@ -85,6 +86,7 @@ def status(context: Context, *, as_json: bool) -> None:
 
     from nbguard.app_service import manager_of
 
+    context.look_past_settings()
     report = manager_of(context).report()
     if as_json:
         print_json(asdict(report))
@@ -106,6 +108,7 @@ def logs(context: Context, lines: int, *, follow: bool) -> None:
     """
     from nbguard.app_service import manager_of
 
+    context.look_past_settings()
     asked = manager_of(context).logs_command(lines, follow=follow)
     chosen = list(asked) if asked is not None else ["tail", "-n", str(lines), context.places.log_file]
     sys.stdout.flush()
@@ -122,6 +125,7 @@ def prompt(context: Context, *, login: bool) -> None:
     """
     from nbguard.app_service import prompt_lines
 
+    context.look_past_settings()
     print_bytes(os.fsencode(prompt_lines(context, login=login)))
 
 

@@ -184,6 +184,7 @@ def test_what_hangs_is_ended_and_what_fails_for_good_is_told_once(lab: Lab) -> N
     shown = lab.user("systemctl", "--user", "show", "nbguard", "--property=ExecMainStatus,NRestarts").out
     assert "ExecMainStatus=78" in shown
     assert "the configuration cannot be used" in poll(lambda: alerts(lab)["nbguard.service"], 20, every=0.1)
+    assert nbguard(lab, "service", "status").code == 1, "and not 78: it says how the service is, whatever else is wrong"
     told = lab.user("journalctl", "--user", "--priority=alert", "--output=cat").out.splitlines()
     assert len([line for line in told if "Notebooks may not be protected" in line]) == 1, "both within ten minutes"
     before = shown
