@@ -33,9 +33,11 @@ def command(context: Context, *, url: str, host: str | None, yes: bool, dry_run:
     11 a daemon runs here, 78 bad configuration, or git too old.
     """
     from nbguard import app_adopt
+    from nbguard.app_lease import refuse_elsewhere
     from nbguard.git import check_git
 
     check_git()
+    refuse_elsewhere(context)
     mirror = app_adopt.mirrored(url)
     there = app_adopt.look(context, mirror)
     chosen = _choose(there, host)

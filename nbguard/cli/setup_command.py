@@ -141,7 +141,9 @@ def _say_found(found: Found, home: str) -> None:
 def _keep_first_versions(context: Context) -> list[str]:
     """Make the archive and import; returns what could not be done."""
     from nbguard import app
+    from nbguard.app_lease import refuse_elsewhere
 
+    refuse_elsewhere(context)
     app.ensure_archive(context)
     assert context.settings is not None
     bar = Bar("keeping first versions")
