@@ -56,12 +56,16 @@ def write_and_read(folder: str) -> None:
             os.close(fd)
             unlink_quietly(path)
     except OSError as error:
-        raise storage_trouble(error, f"cannot write in {folder}", free_inodes=_inodes(folder)) from error
+        raise storage_trouble(error, f"cannot write in {folder}", free_inodes=inodes_left(folder)) from error
     if found != song:
         raise StorageTrouble(f"what was written in {folder} reads back as something else", hint="check the disk")
 
 
-def _inodes(folder: str) -> int | None:
+def inodes_left(path: object) -> int | None:
+    """Free inodes where a path of ours is, or would be; None when that cannot be told."""
+    folder = os.path.abspath(os.fsdecode(path)) if isinstance(path, str | bytes) else "/"
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
     try:
         status = os.statvfs(folder)
     except OSError:

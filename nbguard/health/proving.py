@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from nbguard.errors import ArchiveTrouble, Busy, NbguardError, storage_trouble
+from nbguard.errors import ArchiveTrouble, Busy, NbguardError, StorageTrouble, storage_trouble
 from nbguard.health import rot
 from nbguard.health.ages import awake_seconds_since
+from nbguard.health.canary import inodes_left
 from nbguard.health.deadline import TookTooLong, within
 from nbguard.health.facts import Failed, Proof, Unseen
 from nbguard.health.memory import CheckMemory
@@ -128,7 +129,7 @@ class _Session:
             self.fails(proof, error, subject)
             return False
         except OSError as error:
-            self.fails(proof, storage_trouble(error, f"cannot write to the {subject}"), subject)
+            self.fails(proof, _trouble(error, f"cannot write to the {subject}"), subject)
             return False
         self.still.pop(proof, None)
         return True
@@ -147,6 +148,10 @@ class _Session:
         self.still[key or proof] = Still(
             code=problem.code, message=problem.message, hint=problem.hint, since=since, subject=remembered or subject
         )
+
+
+def _trouble(error: OSError, doing: str) -> StorageTrouble:
+    return storage_trouble(error, doing, free_inodes=inodes_left(error.filename))
 
 
 def _is_due(last: datetime | None, run: Run, every_seconds: float) -> bool:
@@ -173,7 +178,7 @@ def _drill(session: _Session, provers: Provers, count: int) -> bool:
         session.fails(Proof.DRILL, error, "restore drill", remembered="")
         return False
     except OSError as error:
-        session.fails(Proof.DRILL, storage_trouble(error, "cannot write what is restored"), "restore drill")
+        session.fails(Proof.DRILL, _trouble(error, "cannot write what is restored"), "restore drill")
         return False
     session.still.pop(Proof.DRILL, None)
     return compared > 0
