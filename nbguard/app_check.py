@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from nbguard.app_health import health_sources
 from nbguard.errors import Busy, NbguardError
 from nbguard.health.facts import ServiceFacts
-from nbguard.health.gather import CHECKS_FILE, Sources
+from nbguard.health.gather import Sources
+from nbguard.health.memory import CHECKS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,7 +25,9 @@ from nbguard.daemon import CalendarJob, Cast, Daemon, Worker
 from nbguard.durable import FileLock, make_private_folder
 from nbguard.errors import ArchiveTrouble, Busy, NbguardError
 from nbguard.heads import Heads
+from nbguard.health.checker import CheckerWatch
 from nbguard.health.heartbeat import write_heartbeat
+from nbguard.health.memory import CHECKS_FILE
 from nbguard.health.starts import CALM_SECONDS, MOST_STARTS
 from nbguard.history.generations import FileIdentity
 from nbguard.history.linking import TICK_SECONDS
@@ -156,6 +158,13 @@ class Assembly:
         self._pack_soon = threading.Event()
         self._woken = threading.Event()
         self.mirrors = _mirrors(context, self.clock)
+        self.checker = CheckerWatch(
+            os.path.join(context.places.state, CHECKS_FILE),
+            clock=self.clock,
+            boot=boot_id(),
+            late_seconds=settings.checks.late_seconds,
+            is_installed=lambda: os.path.exists(context.places.service_marker),
+        )
         self.alerts = DaemonAlerts(context, clock=self.clock, problems=self.problems)
         self._history_bell, self._kernel_bell = Bell(self.clock, tells_all), Bell(self.clock, tells_all)
 
@@ -451,7 +460,8 @@ class Assembly:
         else:
             self.board.clear("aside")
         flight = self.flight.problems() if self.flight is not None else ()
-        return (*self.board.all(), *self.watcher.problems(), *self.saves.problems(), *flight)
+        checker = self.checker.problems()
+        return (*self.board.all(), *self.watcher.problems(), *self.saves.problems(), *flight, *checker)
 
     def wake(self) -> None:
         """End every wait: the daemon stops."""

@@ -27,7 +27,7 @@ from nbguard.health.facts import (
     Unseen,
 )
 from nbguard.health.heartbeat import read_heartbeat
-from nbguard.health.memory import CheckMemory, read_memory
+from nbguard.health.memory import CHECKS_FILE, CheckMemory, read_memory
 from nbguard.health.places_seen import is_locked, look_at_root, look_at_space, stale_locks
 from nbguard.health.remembered import Run
 from nbguard.model import Head, Heartbeat, Problem, Signature, Status
@@ -35,7 +35,6 @@ from nbguard.places import Places
 from nbguard.processes import boot_id, is_alive
 from nbguard.settings import Settings
 
-CHECKS_FILE = "checks.json"
 _DEADLINE_SECONDS = 30.0
 
 

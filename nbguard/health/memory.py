@@ -14,6 +14,7 @@ from nbguard.clock import from_iso, iso
 from nbguard.durable import replace_durably
 from nbguard.health.remembered import Covered, Jump, PackRead, Run, Sample, Still
 
+CHECKS_FILE = "checks.json"
 FORMAT = 1
 _MOST_BYTES = 4_000_000
 _MOST_ROWS = 5_000
