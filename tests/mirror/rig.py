@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nbguard import app, app_mirror
+from nbguard.archive.packer import Packer
+from nbguard.archive.spool import Reserve
 from nbguard.cli.context import Context
 from nbguard.mirror.folder import make_mirror
 from nbguard.mirror.layout import Namespace
@@ -88,6 +90,19 @@ class Rig:
             app.ensure_archive(self.context)
             report = app.import_roots(self.context, (str(self.root),), lambda done, total: None)
             assert report.versions == 1
+            self.pack()
+
+    def pack(self) -> None:
+        """What was kept by way of the spool."""
+        store = app.open_store(self.context)
+        Packer(
+            archive=store.archive,
+            spool=store.spool,
+            catalog=store.catalog,
+            folder=store.folder,
+            reserve=Reserve(bytes=0, percent=0.0),
+        ).pack()
+        store.catalog.close()
 
     def disk(self, name: str = "disk/mirror.git") -> Path:
         """A new mirror on a path of ours, and configured."""
