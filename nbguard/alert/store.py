@@ -165,16 +165,18 @@ def _read(path: str) -> bytes | None:
         if error.errno == errno.ENOTDIR:
             return None
         raise _unreadable(error) from error
-    with open(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise ValueError("it is no plain file")
         if found.st_size > _MOST_BYTES:
             raise ValueError(f"it is far too large ({found.st_size:,} bytes)")
-        try:
+        with open(fd, "rb", closefd=False) as file:
             return file.read()
-        except OSError as error:
-            raise _unreadable(error) from error
+    except OSError as error:
+        raise _unreadable(error) from error
+    finally:
+        os.close(fd)
 
 
 def _unreadable(error: OSError) -> StorageTrouble:
