@@ -78,7 +78,7 @@ class Sources:
             *self._refuges.sources(),
             Kept(self._opened_library, self._drafts),
             KeptSessions(self._opened_executed, own.records),
-            Recorder(self._opened_executed, self._outputs, own.recorded, kernel_session),
+            Recorder(self._opened_executed, self._outputs, own.recorded, kernel_session, self._sessions_of_kernels),
             *self._mirrors.sources(),
             Checkpoints(surveyed, places, machine.temporary),
             PreSaves(surveyed),
@@ -110,6 +110,12 @@ class Sources:
             except _FOREIGN:
                 continue  # said already, by the sources that read there
         return found
+
+    def _sessions_of_kernels(self) -> dict[str, str]:
+        from nbguard.history.answering import sessions_of_kernels
+
+        library = self._opened_executed()
+        return sessions_of_kernels(library) if library is not None else {}
 
     def _own_links(self) -> list[Link]:
         library = self._opened_executed()

@@ -141,7 +141,8 @@ def session_cells(session: Session, source: str, time: datetime | None) -> Itera
     """The executed cells of a session, as a rebuild takes them."""
     from nbguard.recover.found import FoundCell
 
-    for run in session.runs:
+    runs = {(run.execution_count, run.source.rstrip("\n")): run for run in session.runs}
+    for run in session.runs if not session.cells else ():
         yield FoundCell(
             source=run.source,
             origin=f"{source} {session.id}:{run.execution_count or '?'}",
@@ -151,14 +152,17 @@ def session_cells(session: Session, source: str, time: datetime | None) -> Itera
             outputs=run.outputs,
             failed=run.failed,
         )
-    for cell in session.cells if not session.runs else ():
+    for cell in session.cells:
+        recorded = runs.get((cell.line, cell.source.rstrip("\n")))
         yield FoundCell(
             source=cell.source,
             origin=f"{source} {session.id}:{cell.line}",
             group=session.id,
             line=cell.line,
-            seen_at=time or cell.seen_at,
+            seen_at=(recorded.ran_at if recorded is not None else None) or time or cell.seen_at,
+            outputs=recorded.outputs if recorded is not None else None,
             output_text=cell.output,
+            failed=recorded is not None and recorded.failed,
         )
 
 

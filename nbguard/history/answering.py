@@ -9,6 +9,7 @@ from typing import Protocol
 
 from nbguard.errors import Ambiguous, NothingMatched
 from nbguard.executed import Confidence, HistorySession, Link, Recorded, SessionKey, session_id
+from nbguard.history.pairing import paired
 from nbguard.history.stretches import Stretch, in_order, stretches
 from nbguard.history.timeline import Attribution, Executed, identified, kernel_session, put_together
 from nbguard.ports import ExecutedLibrary
@@ -118,6 +119,26 @@ def _to_guess(
         and (question.until is None or one.started_at is None or one.started_at <= question.until)
     ]
     return set(asked[-_MOST_GUESSED:])
+
+
+def sessions_of_kernels(library: Library) -> dict[str, str]:
+    """The session of each kernel whose recorded runs were all of one, as people type it: what links say, else what
+    both ran at the same moment."""
+    sessions, links, recorded = library.sessions(), library.links(), library.recorded()
+    every: list[Link | Recorded] = [*links, *recorded]
+    found: dict[str, set[SessionKey]] = {}
+    for one in every:
+        if one.kernel is not None and one.generation is not None and one.session is not None:
+            found.setdefault(one.kernel, set()).add((one.generation, one.session))
+    tied: set[SessionKey | str] = {*found, *(key for keys in found.values() for key in keys)}
+    if not {one.kernel for one in recorded} <= tied:
+        for part in stretches(sessions, lambda one: library.seen(one.generation, one.session), links, recorded):
+            if kernels := [kernel for kernel in part.kernels if kernel not in tied]:
+                keys = [(one.generation, one.session) for one in part.sessions]
+                cells = {key: library.cells(*key) for key in keys if key not in tied}
+                runs = [run for kernel in kernels for run in library.runs(kernel=kernel)]
+                found |= {kernel: set(theirs) for kernel, theirs in paired(cells, runs, tied).items()}
+    return {kernel: session_id(*next(iter(keys))) for kernel, keys in found.items() if len(keys) == 1}
 
 
 def find_session(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nbguard.executed import Confidence
-from nbguard.rescue.findings import File, Finding, Session, SourceName
+from nbguard.rescue.findings import File, Finding, FoundRun, Session, SourceName
 
 _SURE = frozenset({Confidence.EXACT, Confidence.PROBABLE})
 
@@ -31,16 +32,29 @@ def merged_files(found: Sequence[Finding]) -> list[Finding]:
 def merged_sessions(found: Sequence[Finding]) -> list[Finding]:
     """The sessions that are the notebook's, surely or probably, the oldest first.
 
-    One session can be found in several places; of two that tell the same, the fuller one counts.
+    One session can be found in several places; of two that tell the same, the fuller one counts, with the outputs
+    that were recorded of a part of it.
     """
     linked = [each for each in found if isinstance(each.content, Session) and each.confidence in _SURE]
     told: list[tuple[Finding, frozenset[tuple[int | None, str]]]] = []
     for finding in sorted(linked, key=_fullness, reverse=True):
         assert isinstance(finding.content, Session)
         cells = finding.content.numbered()
-        if not any(cells <= fuller for _, fuller in told):
+        fuller = next((number for number, (_, all_of_it) in enumerate(told) if cells <= all_of_it), None)
+        if fuller is None:
             told.append((finding, cells))
+        else:
+            told[fuller] = _with_runs(told[fuller][0], finding.content.runs), told[fuller][1]
     return sorted((each for each, _ in told), key=lambda each: each.time.timestamp() if each.time else 0.0)
+
+
+def _with_runs(finding: Finding, runs: tuple[FoundRun, ...]) -> Finding:
+    """The session with these runs of it, if it has only cells, or runs of other cells."""
+    session = finding.content
+    assert isinstance(session, Session)
+    if not runs or not session.cells:
+        return finding
+    return replace(finding, content=replace(session, runs=(*session.runs, *runs)))
 
 
 def _fullness(finding: Finding) -> tuple[int, bool, bool]:

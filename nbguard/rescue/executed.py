@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -46,13 +46,14 @@ class KeptSessions:
 class Recorder:
     """Runs that were recorded as they happened, with their outputs as long as these are kept.
 
-    ``kernel_id`` is what people type for a kernel without a history session.
+    ``kernel_id`` is what people type for a kernel without a history session; ``sessions`` tells which have one.
     """
 
     library: Callable[[], ExecutedLibrary | None]
     outputs: Callable[[], OutputStore]
     place: str
     kernel_id: Callable[[str], str]
+    sessions: Callable[[], Mapping[str, str]] = dict
 
     @property
     def name(self) -> SourceName:
@@ -65,17 +66,21 @@ class Recorder:
             if library is None:
                 return Look()
             runs = library.runs()
-            return Look(tuple(self._lives(runs, self.outputs(), wanted))) if runs else Look()
+            return Look(tuple(self._lives(runs, self.sessions(), self.outputs(), wanted))) if runs else Look()
         except (NbguardError, OSError, sqlite3.Error) as error:
             return Look((), (Unavailable(self.name, said(error)),))
 
-    def _lives(self, runs: list[Run], outputs: OutputStore, wanted: Wanted) -> Iterator[Finding]:
+    def _lives(
+        self, runs: list[Run], sessions: Mapping[str, str], outputs: OutputStore, wanted: Wanted
+    ) -> Iterator[Finding]:
         lives: dict[tuple[str, str | None, int | None, str | None], list[Run]] = {}
         for run in runs:
             lives.setdefault((run.kernel, run.generation, run.session, run.path), []).append(run)
         for (kernel, generation, session, path), group in lives.items():
             confidence = Confidence.UNKNOWN if path is None else fit(wanted, path)
-            identity = session_id(generation, session) if generation and session is not None else self.kernel_id(kernel)
+            identity = sessions.get(kernel) or self.kernel_id(kernel)
+            if generation is not None and session is not None:
+                identity = session_id(generation, session)
             if wanted.session and identity.startswith(wanted.session):
                 confidence = Confidence.EXACT
             if confidence is None:

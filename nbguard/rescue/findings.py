@@ -70,7 +70,7 @@ class FoundRun:
 class Session:
     """Executed cells that belong together, in the order of execution; ``id`` is what people type for it.
 
-    ``runs`` are there where outputs were recorded; otherwise ``cells``.
+    ``runs`` are those whose outputs were recorded. Where there are ``cells`` too, these are all of them.
     """
 
     id: str
@@ -79,13 +79,13 @@ class Session:
 
     @property
     def sources(self) -> list[str]:
-        return [run.source for run in self.runs] or [cell.source for cell in self.cells]
+        return [cell.source for cell in self.cells] or [run.source for run in self.runs]
 
     def numbered(self) -> frozenset[tuple[int | None, str]]:
         """Each cell with its execution count."""
-        if self.runs:
-            return frozenset((run.execution_count, run.source.rstrip("\n")) for run in self.runs)
-        return frozenset((cell.line, cell.source.rstrip("\n")) for cell in self.cells)
+        if self.cells:
+            return frozenset((cell.line, cell.source.rstrip("\n")) for cell in self.cells)
+        return frozenset((run.execution_count, run.source.rstrip("\n")) for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

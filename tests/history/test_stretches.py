@@ -20,7 +20,7 @@ from nbguard.executed import (
     Run,
     SessionKey,
 )
-from nbguard.history.answering import Question, answer
+from nbguard.history.answering import Question, answer, sessions_of_kernels
 from nbguard.history.timeline import Executed, put_together, row_order
 
 G = "3f9a12bc" * 4
@@ -180,3 +180,16 @@ def test_what_a_row_says_ran_at_that_moment_on_that_line_tells_two_kernels_apart
     kept.cells_[G, 1] = [cell(1, 1, "import numpy as np  # same", 10), cell(1, 2, "y = 2", 20)]
     kept.runs_ = [run("r1", "k1", 1, "import numpy as np  # same", 10), run("r2", "k1", 2, "y = 3", 20)]
     assert {row.session for row in answer(kept, Question())} == {"3f9a12bc-1", "kernel-k1"}
+
+
+def test_the_session_of_a_recorded_kernel_is_told_by_links_or_by_what_ran() -> None:
+    texts = ["import numpy as np", "x = np.arange(10)"]
+    kept = Kept(sessions_=[session(number, None) for number in (1, 2, 3)], links_=[link(2, "k2"), link(3, "k3")])
+    kept.links_ += [link(1, "k3")]
+    for number in (1, 2, 3):
+        kept.cells_[G, number] = []
+    kept.sessions_.append(session(4, None))
+    kept.cells_[G, 4] = [cell(4, line, text, 10 * line) for line, text in enumerate(texts, 1)]
+    kept.runs_ = [run(f"r{line}", "k1", line, text, 10 * line) for line, text in enumerate(texts, 1)]
+    kept.runs_ += [run("r", kernel, 9, "x", 500) for kernel in ("k2", "k3", "k5")]
+    assert sessions_of_kernels(kept) == {"k1": "3f9a12bc-4", "k2": "3f9a12bc-2"}
