@@ -14,6 +14,7 @@ from nbguard.app_alert import DaemonAlerts
 from nbguard.app_flight import flight_recorder_of
 from nbguard.app_history import histories_of, linking_of, output_store_of, record_log_of, record_packer_of
 from nbguard.app_lease import lease_of
+from nbguard.app_mirroring import Mirroring
 from nbguard.app_rebuild import Mending
 from nbguard.app_refuge import preload, refuge_of
 from nbguard.archive.maintenance import Maintenance, count_packs, is_due
@@ -45,7 +46,6 @@ from nbguard.settings import Settings
 from nbguard.watch.mounts import read_mounts, remote_kind
 
 if TYPE_CHECKING:
-    from nbguard.app_mirror import MirrorRounds
     from nbguard.archive.catalog import Catalog
     from nbguard.cli.context import Context
     from nbguard.history.kernels import LiveKernel
@@ -157,7 +157,7 @@ class Assembly:
         self._maintain_now = threading.Event()
         self._pack_soon = threading.Event()
         self._woken = threading.Event()
-        self.mirrors = _mirrors(context, self.clock)
+        self.mirrors = Mirroring(context, self.clock)
         self.checker = CheckerWatch(
             os.path.join(context.places.state, CHECKS_FILE),
             clock=self.clock,
@@ -308,7 +308,7 @@ class Assembly:
 
     def mirror(self) -> None:
         """Bring mirrors up to date that are due, then wait."""
-        if self.mirrors is None or self.refuge.is_wiped:
+        if self.refuge.is_wiped:
             self._woken.wait(_IDLE_SECONDS)
         else:
             self.mirrors.step()
@@ -372,8 +372,7 @@ class Assembly:
                 self.recorder.count_spool()
             if done.tip is not None:
                 _log.info("packed %d versions, %d bytes", done.versions, done.bytes)
-                if self.mirrors is not None:
-                    self.mirrors.soon()
+                self.mirrors.soon()
                 self._maintain()
 
     def _pack_records(self) -> None:
@@ -474,8 +473,7 @@ class Assembly:
         self.recorder.wake()
         if self.flight is not None:
             self.flight.wake()
-        if self.mirrors is not None:
-            self.mirrors.stop()
+        self.mirrors.stop()
 
     def begin(self) -> None:
         preload()
@@ -499,14 +497,6 @@ class Assembly:
 def tells_all(folder: str) -> bool:
     """Whether every change in a folder is told of by events: not on file systems that others write as well."""
     return remote_kind(os.path.realpath(folder), read_mounts()) is None
-
-
-def _mirrors(context: Context, clock: Clock) -> MirrorRounds | None:
-    if context.settings is None or not context.settings.mirrors:
-        return None
-    from nbguard.app_mirror import MirrorRounds
-
-    return MirrorRounds(context, clock)
 
 
 def _doubting_the_latest(catalog: Catalog, install: str) -> list[Head]:

@@ -17,12 +17,11 @@ from nbguard.app import archive_of, install_id, open_store
 from nbguard.archive.names import tree_path
 from nbguard.archive.repository import FORMAT, MAIN, RECORDS, RECORDS_VERIFIED, VERIFIED
 from nbguard.clock import Clock, SystemClock
-from nbguard.errors import NbguardError, NothingMatched, storage_trouble
+from nbguard.errors import NbguardError, NothingMatched
 from nbguard.health.heartbeat import read_heartbeat
 from nbguard.mirror.backoff import HEARTBEAT_SECONDS
 from nbguard.mirror.layout import MirrorHeartbeat, Namespace, ToldProblem, heartbeat_text, namespace_of
 from nbguard.mirror.push import Ours
-from nbguard.mirror.remote import remove_leftovers
 from nbguard.mirror.state import Known, StateFile
 from nbguard.mirror.verify import Sample
 from nbguard.mirror.worker import Around, Rounds, Sources, report_of
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
     from nbguard.cli.context import Context
     from nbguard.health.memory import CheckMemory
     from nbguard.model import Heartbeat
-
-# Tips, routes and disks are looked at so often; a pack wakes the worker at once.
-_LOOK_SECONDS = 30.0
-_LEFTOVER_SECONDS = 86_400.0
 
 
 def rounds_of(context: Context, *, clock: Clock | None = None, stop: threading.Event | None = None) -> Rounds:
@@ -55,34 +50,6 @@ def rounds_of(context: Context, *, clock: Clock | None = None, stop: threading.E
         network=network_now,
     )
     return Rounds(settings.mirrors, sources=sources, around=around, clock=clock, stop=stop or threading.Event())
-
-
-class MirrorRounds:
-    """The daemon's worker: tries mirrors that are due, and waits; woken once something was packed."""
-
-    def __init__(self, context: Context, clock: Clock) -> None:
-        self._stop, self._soon = threading.Event(), threading.Event()
-        self._rounds = rounds_of(context, clock=clock, stop=self._stop)
-        remove_leftovers(context.places.state, clock.now().timestamp() - _LEFTOVER_SECONDS)
-
-    def step(self) -> None:
-        """One round, then wait a little. Raises StorageTrouble of our own disk."""
-        self._soon.clear()
-        try:
-            wait = self._rounds.step()
-        except OSError as error:
-            raise storage_trouble(error, "cannot remember how mirrors stand") from error
-        if not self._stop.is_set():
-            self._soon.wait(min(wait, _LOOK_SECONDS))
-
-    def soon(self) -> None:
-        """Something new is in the archive."""
-        self._soon.set()
-
-    def stop(self) -> None:
-        """End whatever goes on, for good."""
-        self._stop.set()
-        self._soon.set()
 
 
 def mirror_reports(context: Context) -> tuple[MirrorReport, ...]:
