@@ -1,4 +1,4 @@
-"""The composition root's page for the daemon's worker that mirrors. Light: nothing of mirrors is imported without one."""
+"""The composition root's page for the daemon's worker that mirrors: without a mirror, nothing of them is loaded."""
 
 from __future__ import annotations
 

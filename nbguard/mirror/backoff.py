@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from nbguard.mirror.state import MirrorState
+from nbguard.mirror.standing import MirrorState
 
 HEARTBEAT_SECONDS = 600.0
 FIRST_PAUSE_SECONDS = 30.0

@@ -21,7 +21,7 @@ from nbguard.mirror.layout import (
 )
 from nbguard.mirror.objects import SmallCommit, small_commit
 from nbguard.mirror.remote import PUSH_SECONDS, SMALL_SECONDS, Remote, Wish
-from nbguard.mirror.state import MirrorState, with_written
+from nbguard.mirror.standing import MirrorState, with_written
 from nbguard.mirror.there import heartbeat_in
 from nbguard.ports import Progress
 

@@ -13,40 +13,12 @@ from hashlib import sha256
 
 from nbguard.clock import from_iso, iso
 from nbguard.durable import FileLock, make_private_folder, replace_durably
+from nbguard.mirror.standing import REMEMBERED, MirrorState
 
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 1_000_000
 _MOST_TEXT = 600
-_REMEMBERED = 8
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorState:
-    """One mirror as it stood when it was last tried.
-
-    ``written`` are the commits that we put, or were about to put, in place of our heartbeat and roll call: any other
-    one there is not ours. ``main`` and ``records`` are the tips last seen there. ``step_commits`` is how much is pushed
-    at once. ``chained``: it takes no branch that is replaced, so heartbeats follow one another. ``sampled_at`` is when
-    versions were last read back from it, ``read_whole_at`` when everything in it was, ``verified_by`` says how.
-    """
-
-    tried_at: datetime | None = None
-    verified_at: datetime | None = None
-    beat_at: datetime | None = None
-    behind_since: datetime | None = None
-    sampled_at: datetime | None = None
-    read_whole_at: datetime | None = None
-    verified_by: str = ""
-    trouble: str = ""
-    foreign: str = ""
-    failures: int = 0
-    network: str = ""
-    written: tuple[str, ...] = ()
-    main: str | None = None
-    records: str | None = None
-    step_commits: int = 256
-    chained: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +34,6 @@ class Known:
 def key_of(name: str, url: str) -> str:
     """A mirror of the same name at another address is another mirror."""
     return f"{name} {sha256(url.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
-
-
-def with_written(state: MirrorState, oid: str) -> MirrorState:
-    """Remember a commit that is about to be put there."""
-    return replace(state, written=(*[known for known in state.written if known != oid], oid)[-_REMEMBERED:])
 
 
 class StateFile:
@@ -154,7 +121,7 @@ def _state(row: Mapping[str, object]) -> MirrorState:
         verified_by=_text_in(row.get("verified_by", "")),
         failures=_count(row.get("failures", 0)),
         network=_text_in(row.get("network", "")),
-        written=tuple(oid for item in written if (oid := _oid(item)) is not None)[-_REMEMBERED:],
+        written=tuple(oid for item in written if (oid := _oid(item)) is not None)[-REMEMBERED:],
         main=_oid(row.get("main")),
         records=_oid(row.get("records")),
         step_commits=max(1, _count(row.get("step_commits", 256))),

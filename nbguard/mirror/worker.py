@@ -20,7 +20,8 @@ from nbguard.mirror.folder import check_folder, device_of, make_durable, trouble
 from nbguard.mirror.push import MirrorForeign, Ours, Push
 from nbguard.mirror.reader import Mirrored
 from nbguard.mirror.remote import Remote
-from nbguard.mirror.state import Known, MirrorState, StateFile, key_of
+from nbguard.mirror.standing import MirrorState
+from nbguard.mirror.state import Known, StateFile, key_of
 from nbguard.mirror.verify import Sample, read_back, read_whole
 from nbguard.ports import Progress
 from nbguard.settings import Mirror

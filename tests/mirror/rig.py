@@ -15,7 +15,8 @@ from nbguard.archive.spool import Reserve
 from nbguard.cli.context import Context
 from nbguard.mirror.folder import make_mirror
 from nbguard.mirror.layout import Namespace
-from nbguard.mirror.state import Known, MirrorState, StateFile, key_of
+from nbguard.mirror.standing import MirrorState
+from nbguard.mirror.state import Known, StateFile, key_of
 from nbguard.mirror.worker import Rounds
 from nbguard.settings import Mirror, Settings
 from tests.helpers import notebook_bytes

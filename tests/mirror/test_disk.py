@@ -361,7 +361,8 @@ def test_a_push_that_was_ended_goes_on_from_what_had_arrived(rig: Rig) -> None:
 
 
 def _steps_of(rig: Rig, commits: int) -> None:
-    from nbguard.mirror.state import MirrorState, StateFile, key_of
+    from nbguard.mirror.standing import MirrorState
+    from nbguard.mirror.state import StateFile, key_of
 
     (mirror,) = rig.mirrors
     StateFile(str(rig.state)).put(key_of(mirror.name, mirror.url), MirrorState(step_commits=commits))
