@@ -12,8 +12,8 @@ from nbguard.app import archive_of, open_store, reserve_of, scopes_of, spool_of
 from nbguard.clock import SystemClock
 from nbguard.errors import ArchiveTrouble, NbguardError
 from nbguard.health.facts import SpoolFacts
-from nbguard.health.gather import Sources, system_sources, watched_roots
 from nbguard.health.heartbeat import read_heartbeat
+from nbguard.health.sources import Sources, system_sources, watched_roots
 from nbguard.model import Head, Problem, Signature
 from nbguard.processes import boot_id
 from nbguard.settings import Settings

@@ -10,11 +10,12 @@ from nbguard.alerting import Observation, Observer
 from nbguard.health.ages import awake_seconds_since, awake_since, jump_between
 from nbguard.health.facts import Facts
 from nbguard.health.forecast import remember
-from nbguard.health.gather import Sources, allowances, gather, gather_light, this_run
+from nbguard.health.gather import gather, gather_light
 from nbguard.health.memory import CheckMemory
 from nbguard.health.proving import Proved, Provers, prove
 from nbguard.health.remembered import Covered, Run, Sample
 from nbguard.health.rules_notebooks import has_fallen
+from nbguard.health.sources import Sources, allowances, this_run
 from nbguard.health.status import Report
 from nbguard.health.verdict import State, Verdict, assess
 from nbguard.health.weighing import ALL_CODES, NEEDS_A_WHOLE_LOOK, OF_THE_DESK, ONLY_THE_DAEMON_SEES, SEEN_BY_LIGHT

@@ -11,8 +11,9 @@ from datetime import datetime
 from nbguard.alerting import ChannelReport, MirrorReport
 from nbguard.clock import iso
 from nbguard.health.facts import Facts
-from nbguard.health.gather import Sources, allowances, gather
+from nbguard.health.gather import gather
 from nbguard.health.memory import CheckMemory
+from nbguard.health.sources import Sources, allowances
 from nbguard.health.verdict import State, Verdict, assess
 from nbguard.health.weighing import STANDING
 from nbguard.model import Problem, RootReport

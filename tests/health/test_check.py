@@ -23,8 +23,9 @@ from nbguard.cli.context import Context
 from nbguard.durable import FileLock
 from nbguard.errors import Busy
 from nbguard.health.check import Checked, picks, seen_by_full
-from nbguard.health.gather import allowances, gather
+from nbguard.health.gather import gather
 from nbguard.health.memory import read_memory
+from nbguard.health.sources import allowances
 from nbguard.health.verdict import assess
 from nbguard.health.weighing import STANDING
 from nbguard.model import Signature

@@ -14,8 +14,9 @@ from nbguard.durable import FileLock
 from nbguard.errors import ArchiveTrouble
 from nbguard.health.compare import digest_file
 from nbguard.health.facts import Facts, SpoolFacts
-from nbguard.health.gather import Sources, allowances, gather, system_sources, watched_roots
+from nbguard.health.gather import gather
 from nbguard.health.places_seen import is_locked, refuses_share
+from nbguard.health.sources import Sources, allowances, system_sources, watched_roots
 from nbguard.model import Head, Heartbeat, Moment, RootReport, Signature, Status
 from nbguard.places import Places, find_places
 from nbguard.settings import Intervals, Settings
