@@ -47,6 +47,15 @@ def new_mirror(context: Context, text: str, name: str | None) -> tuple[Mirror, A
     return Mirror(name=name or _free_name(address, taken), url=url), address
 
 
+def configured_name(context: Context, text: str) -> str | None:
+    """The name of the mirror that is at this address already. Raises UsageError."""
+    address = parse_address(text, home=os.path.expanduser("~"), folder=os.getcwd())
+    for mirror in (context.settings or Settings()).mirrors:
+        if mirror.url in (address.path or text, text):
+            return mirror.name
+    return None
+
+
 def lies_vacant(address: Address) -> bool:
     """Whether a mirror is to be made there first. Raises UsageError, when not even the folder above it is there."""
     path = address.path

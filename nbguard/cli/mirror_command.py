@@ -64,6 +64,13 @@ def add_mirror(context: Context, url: str, name: str | None = None, *, yes: bool
     _push(context, mirror)
 
 
+def sync_one(context: Context, name: str) -> None:
+    """As `mirror sync NAME`. Raises NbguardError."""
+    from nbguard.app_mirror import mirror_named
+
+    _push(context, mirror_named(context, name))
+
+
 @command.command(name="list")
 @json_option
 @click.pass_obj

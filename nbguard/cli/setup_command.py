@@ -11,6 +11,7 @@ import click
 from nbguard.cli.context import Context
 from nbguard.cli.output import Bar, say
 from nbguard.errors import PartlyDone, UsageError
+from nbguard.masking import masked_remote
 from nbguard.places import find_places
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def command(
     Exit codes: 0 all that was asked for is done, 2 no terminal to ask on and no --yes, or no such folder, 3 some of it
     is done (said which), 10 the archive has vanished, 78 bad configuration, or git too old.
     """
-    from nbguard.cli import setup_channels
+    from nbguard.cli import setup_channels, setup_mirrors
     from nbguard.git import check_git
     from nbguard.service import setup
 
@@ -60,6 +61,8 @@ def command(
         for root in new:
             say(f"would watch {root}")
         setup_channels.say_added(before, data, path, dry_run=True)
+        for url in mirror:
+            say(f"would mirror to {masked_remote(url)}")
         say(f"would make the archive {context.places.archive}, if it is not there, and keep the first versions")
         return
     if before is not None and new and not yes:
@@ -67,7 +70,7 @@ def command(
     written = setup.write_configuration(path, data)
     say(f"configuration: {path}{'' if written else ' (as it was)'}")
     not_done = _keep_first_versions(Context(home=context.home, config=context.config))
-    not_done += _not_yet(mirror)
+    not_done += setup_mirrors.add_asked(Context(home=context.home, config=context.config), mirror, yes=yes)
     has_more = setup_channels.say_added(before, data, path, dry_run=False)
     not_done += setup_channels.first_codes(Context(home=context.home, config=context.config))
     if not no_service:
@@ -75,6 +78,7 @@ def command(
         not_done += _install_service(Context(home=context.home, config=context.config), is_wider=is_wider)
     if not yes:
         not_done = [*not_done, *_ask_for_channels(Context(home=context.home, config=context.config))]
+    setup_mirrors.propose(Context(home=context.home, config=context.config), ask=not yes)
     if not_done:
         hint = "the rest is done: notebooks are kept while `nbguard run` runs"
         raise PartlyDone("not done: " + "; ".join(not_done), hint=hint)
@@ -194,12 +198,6 @@ def _ask_for_channels(context: Context) -> list[str]:
             pass
         say("end the daemon and start it again, so that it sends through the new channels")
     return walked.not_done
-
-
-def _not_yet(mirror: tuple[str, ...]) -> list[str]:
-    """What was asked for and this version cannot do. Said plainly: nobody should believe in a mirror that is none."""
-    version = "which this version of nbguard cannot do yet"
-    return [f"mirrors ({len(mirror)} asked for), {version}"] if mirror else []
 
 
 def _listed(paths: list[str]) -> str:
