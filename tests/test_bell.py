@@ -33,7 +33,7 @@ def seconds_of(rest: Callable[[], None]) -> float:
     return time.monotonic() - began
 
 
-def armed(bell: Bell, *folders: Path) -> Callable[[], float]:
+def armed(bell: Bell, *folders: Path) -> Callable[..., float]:
     """A bell that watches these folders; calling it rests, and tells for how long."""
 
     def rest(seconds: float = LONG) -> float:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 _MOUNTINFO = "/proc/self/mountinfo"
 _REMOTE = frozenset(
@@ -24,6 +25,7 @@ class Mount:
     number: int
 
 
+@lru_cache(maxsize=1)  # asked every few seconds, of a text that hardly ever changes
 def parse_mounts(text: bytes) -> tuple[Mount, ...]:
     """The mounts in the text of /proc/self/mountinfo, in its order; lines that make no sense are skipped."""
     mounts = []
