@@ -3,9 +3,17 @@ nbguard_look() {
   set -- "$?"
   # Where the shell counts seconds: a look every 10, and the same words again after 300.
   if [ -n "${SECONDS-}" ] && [ -n "${nbguard_looked-}" ] && [ "$((SECONDS - nbguard_looked))" -lt 10 ]; then return "$1"; fi
-  nbguard_looked=${SECONDS-}
   nbguard_line=
-  if [ -n "$(command find @HEARTBEAT@ -mmin -@MINUTES@ 2>/dev/null)" ]; then nbguard_stale=; else nbguard_doubt; fi
+  nbguard_beat= nbguard_pid=
+  { read -r nbguard_word && read -r nbguard_word nbguard_pid && read -r nbguard_word && read -r nbguard_word &&
+    IFS= read -r nbguard_beat; } 2>/dev/null <@HEARTBEAT@
+  # Another beat than at the last look, which is not long ago: no need to start a program for its time.
+  if [ -n "$nbguard_beat" ] && [ "$nbguard_beat" != "${nbguard_last-$nbguard_beat}" ] && [ -n "${nbguard_looked-}" ] &&
+    [ "$((SECONDS - nbguard_looked))" -lt @SECONDS@ ]; then nbguard_stale=
+  elif [ -n "$(command find @HEARTBEAT@ -mmin -@MINUTES@ 2>/dev/null)" ]; then nbguard_stale=
+  else nbguard_doubt; fi
+  nbguard_last=$nbguard_beat
+  nbguard_looked=${SECONDS-}
   for nbguard_note in @NOTES@; do
     if [ -s "$nbguard_note" ] && [ -O "$nbguard_note" ] && IFS= read -r nbguard_word <"$nbguard_note"; then
       nbguard_line="$nbguard_line${nbguard_line:+
@@ -34,9 +42,7 @@ nbguard_doubt() {
   if IFS= read -r nbguard_word 2>/dev/null <@STOP@; then
     case $nbguard_word in *'"uninstalled"'*) return ;; esac
   fi 2>/dev/null
-  if read -r nbguard_word nbguard_pid </proc/uptime && [ "${nbguard_word%%.*}" -lt 120 ]; then return; fi 2>/dev/null
-  nbguard_pid=
-  { read -r nbguard_word; read -r nbguard_word nbguard_pid; } 2>/dev/null <@HEARTBEAT@
+  if read -r nbguard_word nbguard_boot </proc/uptime && [ "${nbguard_word%%.*}" -lt 120 ]; then return; fi 2>/dev/null
   nbguard_pid=${nbguard_pid%,}
   if [ -n "${SECONDS-}" ] && [ -n "$nbguard_pid" ] && kill -0 "$nbguard_pid" 2>/dev/null; then
     nbguard_stale=${nbguard_stale:-$SECONDS}

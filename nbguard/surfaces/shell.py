@@ -36,6 +36,7 @@ def lines(signs: Signs, *, login: bool) -> str:
         "STOP": shlex.quote(signs.stop),
         "NOTES": " ".join(map(shlex.quote, signs.notes)),
         "MINUTES": str(minutes),
+        "SECONDS": str(60 * minutes),
         "STALE": shlex.quote(
             f"nbguard: no sign of life for {minutes} minutes: notebooks may not be kept. Run: nbguard status"
         ),

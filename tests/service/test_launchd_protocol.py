@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import plistlib
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from nbguard.places import find_places
 from nbguard.service.launchd import CHECK_LABEL, LABEL, LIGHT_LABEL, LaunchdAgents, agents_of
 from nbguard.service.memory import Memory
 from nbguard.service.templates import template
+from nbguard.service.units import CHECK
 from nbguard.stops import Why, read_stop
 from tests.service.fake_launchctl import FakeLaunchctl
 
@@ -153,8 +155,16 @@ def test_over_ssh_the_user_domain_stands_in(tmp_path: Path) -> None:
 
 def test_uninstalled_they_are_gone_and_a_second_time_there_is_nothing_to_do(desk: Desk) -> None:
     desk.agents().install()
+    last = desk.folder.parent / "last"
+    for folder in (Path(desk.places.emergency), last):
+        folder.mkdir(mode=0o700)
+        for name in (f"ALERT-{CHECK}", ".told", f".told-{CHECK}", "alert-channels.sh"):
+            (folder / name).touch()
+    (Path(desk.places.emergency) / "kept").touch()
     assert desk.agents().uninstall() == []
     assert list(desk.folder.iterdir()) == []
+    assert os.listdir(desk.places.emergency) == ["kept"], "nor does a script with secrets stay"
+    assert not last.exists()
     assert not desk.launchctl.jobs
     report = desk.agents().report()
     assert not report.enabled

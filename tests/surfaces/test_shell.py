@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -99,6 +100,20 @@ def test_a_daemon_that_has_just_woken_gets_a_moment_and_one_that_hangs_does_not_
     desk.beat(os.getpid(), age_seconds=400)
     assert desk.look(shell) == ""
     assert "no sign of life" in desk.look(shell, "SECONDS=100", "nbguard_look", "SECONDS=120", "nbguard_look")
+
+
+@pytest.mark.parametrize("shell", COUNTING)
+def test_a_beat_that_is_another_one_is_fresh_only_when_the_last_look_is_not_long_ago(desk: Desk, shell: str) -> None:
+    """What a shell remembers saves it a program, and must not make it believe a beat of long ago."""
+    desk.beat(NOBODY, age_seconds=400)
+    path, old = desk.state / "heartbeat.json", desk.emergency / "old.json"
+    path.rename(old)
+    desk.beat(os.getpid())
+    first = ("SECONDS=50", "nbguard_look", shlex.join(["cp", "-p", str(old), str(path)]))
+    assert desk.look(shell, *first, "SECONDS=150", "nbguard_look") == ""
+    assert "no sign of life" in desk.look(shell, *first, "SECONDS=150", "nbguard_look", "SECONDS=170", "nbguard_look")
+    desk.beat(os.getpid())
+    assert "no sign of life" in desk.look(shell, *first, "SECONDS=350", "nbguard_look")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
