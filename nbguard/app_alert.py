@@ -18,10 +18,13 @@ from nbguard.settings import Channel, Settings
 
 if TYPE_CHECKING:
     from nbguard.alert.desk import AlertDesk, Stepped
+    from nbguard.alert.roll_call import SharedCall
     from nbguard.alert.store import AlertStore
     from nbguard.cli.context import Context
 
 FILE = "alerts.json"
+ELSEWHERE = "elsewhere.json"
+_MOST_BYTES = 4_000_000
 
 TOLD_BY_THE_DAEMON = frozenset(
     {
@@ -84,6 +87,8 @@ def store_of(context: Context) -> AlertStore:
 def tell(context: Context, observation: Observation, *, sends: bool = True) -> Stepped | None:
     """Hand what was found to the desk, durably, and send what is due; None when nothing was to be sent now."""
     desk = open_desk(context)
+    if context.settings is not None and context.settings.mirrors:
+        desk.merge(stand_elsewhere(context))
     desk.observe(observation)
     return desk.step() if sends else None
 
@@ -97,6 +102,26 @@ def alert_problems(context: Context) -> tuple[Weighed, ...]:
     """What is wrong with the channels themselves, for the verdict: recipient-unproven, recipient-overdue,
     single-channel, no-channel, alert-failed, and a record of alerts that cannot be written."""
     return open_desk(context).problems()
+
+
+def roll_call_of(context: Context) -> bytes | None:
+    """What machines with the same mirror may know of our people; None where there is nobody to be told."""
+    from nbguard.alert.shared_json import roll_call_text
+
+    if context.settings is None or not context.settings.channels:
+        return None
+    return roll_call_text(open_desk(context).export())
+
+
+def stand_elsewhere(context: Context) -> tuple[SharedCall, ...]:
+    """How people stood on other machines with the same mirror, when the mirror was last asked."""
+    from nbguard.alert.shared_json import roll_calls_in
+
+    try:
+        with open(os.path.join(context.places.state, ELSEWHERE), "rb") as file:
+            return roll_calls_in(file.read(_MOST_BYTES))
+    except OSError:
+        return ()
 
 
 def send_test(context: Context, channel: Channel) -> Sent:
@@ -128,6 +153,7 @@ class DaemonAlerts:
         self._clock = clock
         self._problems = problems
         self._desk: AlertDesk | None = None
+        self._elsewhere: tuple[SharedCall, ...] = ()
 
     def begin(self) -> None:
         """Build every channel, so that it delivers after the interpreter's own files are gone."""
@@ -136,6 +162,9 @@ class DaemonAlerts:
     def step(self) -> None:
         """One look and one round of sending."""
         assert self._desk is not None
+        if (elsewhere := stand_elsewhere(self._context)) != self._elsewhere:
+            self._elsewhere = elsewhere
+            self._desk.merge(elsewhere)
         found = tuple(
             Weighed(problem=each, weight=Weight.GAP if each.code in _GAPS else Weight.WARNING)
             for each in (*self._problems(), *self._noted())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nbguard import __version__
 from nbguard.alerting import MirrorReport
 from nbguard.app import archive_of, install_id, open_store
+from nbguard.app_alert import roll_call_of
 from nbguard.archive.names import tree_path
 from nbguard.archive.repository import FORMAT, MAIN, RECORDS, RECORDS_VERIFIED, VERIFIED
 from nbguard.clock import Clock, SystemClock
@@ -95,6 +96,7 @@ def _ours(context: Context, archive: Archive, clock: Clock) -> Ours:
         main=main,
         records=records,
         beat=lambda main, records: _beat(context, state, clock, install, (main, records)),
+        roll_call=roll_call_of(context),
     )
 
 
