@@ -186,6 +186,7 @@ def _told(state: State, candidates: Sequence[Candidate], now: Instant, pace: Pac
     repeats = pace.alerts.repeat_seconds
     due, anew = set(), set()
     told_of = [each for each in state.incidents if is_told_of(each, now, pace.alerts)]
+    known = {each.id for each in told_of}
     for each in told_of:
         if rounds_due(now.seconds - each.origin_seconds, repeats) > each.rounds:
             due.add(each.id)
@@ -195,7 +196,7 @@ def _told(state: State, candidates: Sequence[Candidate], now: Instant, pace: Pac
     owed: dict[str, list[Telling]] = {}
     incidents = []
     for each in state.incidents:
-        if each not in told_of or (each.rounds == 0 and each.id not in due):
+        if each.id not in known or (each.rounds == 0 and each.id not in due):
             incidents.append(each)
             continue
         reached = _reached(each, candidates, now, pace)
