@@ -51,7 +51,7 @@ def clock_facts(jump: Jump | None, now: Run) -> ClockFacts:
 def awake_since(before: Run | None, woke_at: float, now: Run) -> float:
     """When this machine was started or last woke, as far as two looks can tell (seconds since 1970).
 
-    ``woke_at`` is what was known at the look before.
+    ``before`` is the look before, or a heartbeat; ``woke_at`` is what was known then.
     """
     wall, started = now.at.timestamp(), now.at.timestamp() - now.boottime_seconds
     if before is None or before.boot != now.boot:

@@ -19,6 +19,7 @@ def unprotected(
     rehash: Callable[[str], bool],
     ages: Ages,
     beat: Heartbeat | None,
+    awake_since: float = 0.0,
 ) -> tuple[Unprotected, ...]:
     """Notebooks whose bytes are not those of their head.
 
@@ -38,7 +39,7 @@ def unprotected(
                 if same_size and digest(path) == head.sha256:
                     continue
         changed = max(signature.mtime_ns, signature.ctime_ns) / 1e9
-        reachable = _reachable_since(path, beat, is_new=head is None)
+        reachable = max(awake_since, _reachable_since(path, beat, is_new=head is None))
         found.append(
             Unprotected(
                 path=path,

@@ -57,6 +57,7 @@ def gather(sources: Sources) -> Facts:
                     rehash=sources.rehash,
                     ages=ages,
                     beat=base.daemon.heartbeat,
+                    awake_since=base.awake_since,
                 ),
                 "the disk that notebooks are on",
             )
@@ -71,7 +72,7 @@ def gather(sources: Sources) -> Facts:
         unprotected=late,
         slow=tuple(sorted(path for path, signature in on_disk.items() if signature.size > slow_over_bytes)),
         emptied=tuple(sorted(head.path for head in living.values() if head.status is Status.EMPTIED)),
-        spool=_spool(sources, ages, unseen),
+        spool=_spool(sources, ages, base.awake_since, unseen),
         archive=_archive(sources, run, unseen),
         unread=unread,
         unreadable=_shut(sources.unreadable(), living),
@@ -110,7 +111,7 @@ def gather_light(sources: Sources) -> Facts:
         clock=clock_facts(jump_between(memory.looked, run, memory.jump), run),
         channels=tuple(sources.channels()),
         about_channels=tuple(sources.about_channels()),
-        awake_since=awake_since(memory.looked, memory.woke_at, run),
+        awake_since=_awake_since(memory, daemon.heartbeat, run),
         unseen=tuple(unseen),
     )
 
@@ -197,7 +198,21 @@ def _shut(unreadable: Sequence[str], heads: Mapping[str, Head]) -> tuple[str, ..
     return tuple(folder for folder in unreadable if any(path.startswith(folder + "/") for path in heads))
 
 
-def _spool(sources: Sources, ages: Ages, unseen: list[Unseen]) -> SpoolFacts:
+def _awake_since(memory: CheckMemory, beat: Heartbeat | None, run: Run) -> float:
+    """When the machine woke, by whoever looked last: a check, or the daemon with its heartbeat."""
+    woke = awake_since(memory.looked, memory.woke_at, run)
+    if beat is None or beat.beat_monotonic is None:
+        return woke
+    beaten = Run(
+        at=beat.beat_at,
+        boot=beat.boot,
+        boottime_seconds=beat.beat_boottime_ns / 1e9,
+        monotonic_seconds=beat.beat_monotonic,
+    )
+    return max(woke, awake_since(beaten, 0.0, run))
+
+
+def _spool(sources: Sources, ages: Ages, woke: float, unseen: list[Unseen]) -> SpoolFacts:
     try:
         found = within(sources.deadline_seconds, sources.spool, "the spool")
     except NbguardError as error:
@@ -205,7 +220,8 @@ def _spool(sources: Sources, ages: Ages, unseen: list[Unseen]) -> SpoolFacts:
         return SpoolFacts()
     if found.oldest_seconds is None:
         return found
-    return replace(found, oldest_seconds=ages.of(ages.now - found.oldest_seconds))
+    # While it slept, nobody could pack.
+    return replace(found, oldest_seconds=min(ages.of(ages.now - found.oldest_seconds), ages.of(woke)))
 
 
 def _archive(sources: Sources, run: Run, unseen: list[Unseen]) -> ArchiveFacts:

@@ -38,6 +38,7 @@ ONLY_THE_DAEMON_SEES: Final = frozenset(
         "refuge-partial",
         "polling",
         "archive-moved",
+        "archive-rebuilt",
         "catalog-broken",
         "checker-late",
     }

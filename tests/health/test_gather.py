@@ -12,11 +12,15 @@ import pytest
 
 from nbguard.durable import FileLock
 from nbguard.errors import ArchiveTrouble
+from nbguard.health.check import check_light
 from nbguard.health.compare import digest_file
 from nbguard.health.facts import Facts, SpoolFacts
 from nbguard.health.gather import gather
+from nbguard.health.memory import CheckMemory
 from nbguard.health.places_seen import is_locked, refuses_share
 from nbguard.health.sources import Sources, allowances, system_sources, watched_roots
+from nbguard.health.verdict import Verdict, assess
+from nbguard.health.weighing import STANDING
 from nbguard.model import Head, Heartbeat, Moment, RootReport, Signature, Status
 from nbguard.places import Places, find_places
 from nbguard.settings import Intervals, Settings
@@ -50,6 +54,8 @@ class Scene:
     kept: dict[str, Head] = field(default_factory=dict)
     beat: Heartbeat | None = None
     digested: list[str] = field(default_factory=list)
+    memory: CheckMemory = field(default_factory=CheckMemory)
+    oldest_draft: float | None = None
 
     def write(self, name: str, data: bytes = b"one") -> str:
         path = self.root / name
@@ -99,12 +105,43 @@ class Scene:
             Settings(roots=(str(self.root),)),
             walk=walk,
             heads=lambda: list(self.kept.values()),
-            spool=SpoolFacts,
+            spool=lambda: SpoolFacts(drafts=1, oldest_seconds=self.oldest_draft),
         )
-        return replace(base, clock=self.clock, boot="this boot", heartbeat=lambda: self.beat, digest=digest)
+        return replace(
+            base,
+            clock=self.clock,
+            boot="this boot",
+            heartbeat=lambda: self.beat,
+            digest=digest,
+            memory=lambda: self.memory,
+            pid_alive=lambda pid: True,
+            lock_held=lambda: True,
+        )
+
+    def look_as_a_check(self) -> Verdict:
+        """A light check, which remembers that it looked, and what a full one would say."""
+        verdict = assess(self.look(), allowances(None))
+        self.memory = check_light(self.sources()).memory
+        return verdict
 
     def look(self) -> Facts:
         return gather(self.sources())
+
+    def beat_again(self) -> None:
+        assert self.beat is not None
+        self.beat = replace(
+            self.beat,
+            beat_at=self.clock.wall,
+            beat_boottime_ns=self.clock.boottime_ns(),
+            beat_monotonic=self.clock.monotonic(),
+        )
+
+    def passes(self, seconds: float, *, asleep: bool = False, set_by: float = 0.0) -> None:
+        self.clock.wall += timedelta(seconds=seconds + set_by)
+        if asleep:
+            self.clock.asleep_seconds += seconds
+        else:
+            self.clock.awake_seconds += seconds
 
 
 def signature(path: str) -> Signature:
@@ -305,3 +342,52 @@ def test_of_folders_that_cannot_be_read_those_count_that_hold_notebooks_of_ours(
     mine, theirs = os.path.dirname(path), str(scene.root / "theirs")
     sources = replace(scene.sources(), unreadable=lambda: [mine, theirs])
     assert gather(sources).unreadable == (mine,)
+
+
+def beating_scene(scene: Scene) -> list[str]:
+    """All is kept, the daemon runs, checks looked a while ago; the path that was saved just now, not kept yet."""
+    scene.clock.wall = datetime.now(UTC) - timedelta(seconds=60)
+    scene.begin_daemon(swept_ago=100)
+    scene.look_as_a_check()
+    scene.passes(60)
+    scene.beat_again()
+    scene.oldest_draft = 20.0
+    scene.write("a.ipynb", b"saved just now")
+    return codes(scene.look_as_a_check())
+
+
+def codes(verdict: Verdict) -> list[str]:
+    """But for what is always so here: there is no archive in these scenes."""
+    return [each.code for each in verdict.problems if each.code not in {*STANDING, "archive-missing"}]
+
+
+@pytest.mark.parametrize("set_by", [-7_200.0, 86_400.0, 3_600.0])
+def test_a_clock_that_is_set_is_named_and_nothing_else_is_found_for_it(scene: Scene, set_by: float) -> None:
+    assert beating_scene(scene) == []
+    scene.passes(10, set_by=set_by)
+    scene.beat_again()
+    assert scene.oldest_draft is not None
+    scene.oldest_draft = max(0.0, scene.oldest_draft + 10 + set_by)
+    assert codes(scene.look_as_a_check()) == ["clock-jumped"]
+    scene.passes(3_700)
+    scene.beat_again()
+    scene.oldest_draft = None
+    scene.keep(str(scene.root / "a.ipynb"))
+    assert codes(scene.look_as_a_check()) == []
+
+
+@pytest.mark.parametrize("hours", [8, 60])
+def test_what_was_saved_just_before_a_night_asleep_is_not_late_at_waking(scene: Scene, hours: float) -> None:
+    assert beating_scene(scene) == []
+    scene.passes(hours * 3_600, asleep=True)
+    scene.passes(5)
+    scene.oldest_draft = hours * 3_600 + 25
+    assert codes(scene.look_as_a_check()) == []
+    scene.passes(40)
+    scene.beat_again()
+    assert codes(scene.look_as_a_check()) == []
+    scene.passes(60)
+    scene.beat_again()
+    late = scene.look_as_a_check()
+    assert codes(late) == ["not-kept"]
+    assert late.exit_code == 22
