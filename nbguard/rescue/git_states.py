@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from nbguard.errors import ArchiveTrouble, BadConfiguration
+from nbguard.errors import ArchiveTrouble, BadConfiguration, said
 from nbguard.executed import Confidence
 from nbguard.notebook import measure
 from nbguard.rescue.findings import File, Finding, Look, SourceName, Unavailable, Wanted
@@ -89,14 +89,14 @@ def _each(found: Sequence[str], user: int, states: Callable[[Repository], Iterat
                 continue
             findings += states(repository)
         except (OSError, ArchiveTrouble, BadConfiguration, subprocess.SubprocessError, ValueError) as error:
-            said = getattr(error, "message", "") or str(error)
-            unavailable.append(Unavailable(SourceName.GIT, f"{path}: {said}"))
+            unavailable.append(Unavailable(SourceName.GIT, f"{path}: {said(error)}"))
     return Look(tuple(findings), tuple(unavailable))
 
 
 def _named(wanted: Wanted, repository: Repository) -> Iterator[Finding]:
     fitting: dict[tuple[str, str], tuple[State, Confidence]] = {}
-    for state in (*repository.committed(wanted), *repository.staged(wanted)):
+    committed = sorted(repository.committed(wanted), key=lambda state: bool(state.note))  # what a branch names first
+    for state in (*committed, *repository.staged(wanted)):
         confidence = fit(wanted, os.path.join(repository.top, state.path))
         if confidence is not None and len(fitting) < _MOST_STATES:
             fitting.setdefault((state.blob, state.path), (state, confidence))
