@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.archive.rebuilding import BRANCHES, Rebuilt, Source, broken, rebuild
 from nbguard.durable import replace_durably, unlink_quietly
-from nbguard.errors import ArchiveMoved, ArchiveTrouble, UsageError
+from nbguard.errors import ArchiveMoved, ArchiveTrouble, BadConfiguration, UsageError
 from nbguard.mirror.addresses import parse_address
 from nbguard.mirror.layout import Namespace
 from nbguard.mirror.reader import Mirrored
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nbguard.clock import Clock
     from nbguard.model import Version
     from nbguard.problems import ProblemBoard
+    from nbguard.settings import Mirror
 
 _log = logging.getLogger(__name__)
 _MOST_NAMED = 20
@@ -53,9 +54,7 @@ class Mending:
         self._install = install
         self._clock = clock
         self._board = board
-        settings = context.settings or Settings()
-        self._has_mirror = bool(settings.mirrors)
-        self._grace_seconds = _GRACE * settings.checks.down_seconds
+        self._grace_seconds = _GRACE * (context.settings or Settings()).checks.down_seconds
         self._missing_since: float | None = None
         self._try_at = clock.monotonic()
         self._failures = 0
@@ -80,7 +79,7 @@ class Mending:
             self._remember_mount(archive)
             self._forget()
             return
-        if not archive.was_made() or not self._has_mirror:
+        if not archive.was_made() or not _mirrors(self._context):
             return
         self._missing_since = now if self._missing_since is None else self._missing_since
         folder = os.path.dirname(archive.folder)
@@ -169,10 +168,19 @@ def sources_of(context: Context, install: str) -> list[Source]:
     kept = os.path.join(context.places.emergency, "kept", "archive.git") if context.places.emergency else ""
     if kept and os.path.isfile(os.path.join(kept, "HEAD")):
         found.append(Source(f"the copy in {os.path.dirname(kept)}", _from(kept, home, lambda refs: _BRANCH)))
-    for mirror in (context.settings or Settings()).mirrors:
+    for mirror in _mirrors(context):
         name = f"the mirror {mirror.name}"
         found.append(Source(name, _from(mirror.url, home, lambda refs: _our_branches(refs, install))))
     return found
+
+
+def _mirrors(context: Context) -> tuple[Mirror, ...]:
+    """As the configuration has them now: one may have been added while the daemon ran, perhaps for this."""
+    try:
+        settings = type(context)(home=context.home, config=context.config).settings
+    except BadConfiguration:
+        settings = context.settings
+    return settings.mirrors if settings is not None else ()
 
 
 def _from(url: str, home: str, branches: Callable[[dict[str, str]], str]) -> Callable[[str, str], None]:

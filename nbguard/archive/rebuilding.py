@@ -41,8 +41,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
-    """What was done: the copy that was used ("" for none), where the broken archive lies now (None: there was none),
-    how many versions came back through the spool, and which nobody has any more."""
+    """What was done: the copy that was used, where the broken archive lies now (None: there was none), how many
+    versions came back through the spool, and which nobody has any more."""
 
     source: str
     aside: str | None
@@ -62,24 +62,33 @@ def broken(archive: Archive) -> str:
 def rebuild(archive: Archive, *, spool: Spool, catalog: Catalog, records: str, sources: Sequence[Source]) -> Rebuilt:
     """Make the archive anew; ``records`` is the folder of the record log. Use it where nothing else packs.
 
-    Raises NoArchive when it has vanished and no copy answers, StorageTrouble, ArchiveTrouble, Busy; then what was there
-    is there still, and what was put into the spool meanwhile is only there twice.
+    Raises NoArchive, or ArchiveTrouble, where no copy answers, StorageTrouble, Busy; then what was there still is, and
+    what was put into the spool meanwhile is only there twice.
     """
     is_there = os.path.lexists(archive.folder)
     with Incoming(archive) as incoming:
         source = _take_best(incoming, sources, _own_copies(archive) if is_there else ())
-        if source is None and not is_there:
-            raise NoArchive(
-                f"the archive {archive.folder} has vanished, and no copy of it answers",
-                hint="bring it back, or a mirror of it; what was kept since lies in the spool and is not lost",
-            )
+        if source is None:  # then an empty one would take its place
+            raise _no_copy(archive, is_there=is_there)
         incoming.check()
         with _Salvage(archive, incoming, catalog, spool) as salvage:
             back, lost = salvage.versions()
             salvage.records(records)
         aside = move_aside(archive, "broken") if is_there else None
         incoming.put()
-    return Rebuilt(source=source.name if source else "", aside=aside, back=back, lost=tuple(lost))
+    return Rebuilt(source=source.name, aside=aside, back=back, lost=tuple(lost))
+
+
+def _no_copy(archive: Archive, *, is_there: bool) -> NoArchive | ArchiveTrouble:
+    if is_there:
+        return ArchiveTrouble(
+            f"the archive {archive.folder} is damaged, and neither it nor any copy gives a sound history",
+            hint="check the disk, and git (`nbguard doctor`); a mirror mends it; nothing is let go from the spool",
+        )
+    return NoArchive(
+        f"the archive {archive.folder} has vanished, and no copy of it answers",
+        hint="bring it back, or a mirror of it; what was kept since lies in the spool and is not lost",
+    )
 
 
 def _take_best(incoming: Incoming, sources: Sequence[Source], own: Iterable[Source]) -> Source | None:

@@ -53,9 +53,8 @@ class RebuiltNote:
 
 def words(note: RebuiltNote) -> tuple[str, str]:
     """Message and hint."""
-    came_from = f"from {note.source}" if note.source else "from what could be read of it"
     came_back = f"; {_versions(note.back)} that it lacked came back through the spool" if note.back else ""
-    message = f"the archive {note.reason} and was made anew {came_from}{came_back}"
+    message = f"the archive {note.reason} and was made anew from {note.source}{came_back}"
     hint = f"the broken one is kept: {note.aside}" if note.aside else "find out what removed it"
     if note.lost:
         named = ", ".join(note.named) + (" …" if note.lost > len(note.named) else "")

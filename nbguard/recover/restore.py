@@ -104,6 +104,13 @@ def restore(
     parent, name = os.path.split(plan.target)
     try:
         folder = Folder.reach(parent, trusted=plan.trusted, create=True)
+    except PermissionError as error:
+        if os.path.isdir(parent):
+            raise storage_trouble(error, f"cannot reach {shown(parent)}") from error
+        raise Refused(  # as on another machine, with another home
+            f"{shown(parent)} is not on this machine, and may not be made here",
+            hint="name a place with `--to`; `restore --all --at today --to DIR` brings everything back below a folder",
+        ) from error
     except OSError as error:
         raise storage_trouble(error, f"cannot reach {shown(parent)}") from error
     before: Version | None = None

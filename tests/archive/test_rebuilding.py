@@ -14,7 +14,7 @@ from nbguard.archive.rebuilding import Source, broken, rebuild
 from nbguard.archive.record_log import SUFFIX
 from nbguard.archive.repository import MAIN, RECORDS
 from nbguard.archive.trailers import Decision
-from nbguard.errors import ArchiveTrouble, NoArchive
+from nbguard.errors import ArchiveTrouble, NoArchive, StorageTrouble
 from nbguard.model import DraftKind, Version
 from tests.archive.rig import Rig, fsck, git
 from tests.helpers import notebook_bytes
@@ -242,3 +242,52 @@ def test_nothing_is_broken_in_a_sound_archive(rig: Rig) -> None:
     assert broken(rig.archive) == ""
     versions = [one for one in rig.archive.records(rig.archive.tip() or "") if isinstance(one, Version)]
     assert len(versions) == 4
+
+
+@pytest.mark.parametrize("what", ["config", "HEAD", "objects"])
+def test_an_archive_of_which_nothing_can_be_read_is_left_as_it_is_without_a_copy(
+    rig: Rig, tmp_path: Path, what: str
+) -> None:
+    """git refuses the whole folder: an empty archive in its place would be the end of everything that it holds."""
+    _fill(rig)
+    copy, before = _copy(rig, tmp_path / "copy.git"), rig.answers()
+    path = Path(rig.archive.folder, what)
+    if what == "objects":
+        path.rename(path.with_name("elsewhere"))
+    else:
+        path.write_bytes(b"\x00garbage")
+    inside = sorted(os.listdir(rig.archive.folder))
+    with pytest.raises(ArchiveTrouble, match="neither it nor any copy"):
+        _rebuild(rig)
+    assert [name for name in sorted(os.listdir(rig.archive.folder)) if name != "nbguard.lock"] == [
+        name for name in inside if name != "nbguard.lock"
+    ]
+    assert not list(Path(rig.archive.folder).parent.glob("archive.git.*[!t]"))
+    assert _rebuild(rig, copy)[0] == "the copy"
+    assert rig.answers() == before
+
+
+def test_without_room_for_what_must_come_back_nothing_is_moved(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill(rig)
+    copy = _copy(rig, tmp_path / "copy.git")
+    late = rig.save("/home/ada/late.ipynb", notebook_bytes("late"))
+    rig.packer.pack()
+    Path(rig.archive.folder, "refs", "heads", "main").write_text("0" * 40 + "\n")
+    fired = []
+
+    def full(*_: object) -> None:
+        fired.append(1)
+        raise StorageTrouble("no room", code="no-space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.spool, "keep", full)
+        patched.setattr("nbguard.archive.rebuilding._own_copies", lambda archive: ())
+        with pytest.raises(StorageTrouble):
+            _rebuild(rig, copy)
+    assert fired and rig.archive.exists() and not Path(f"{rig.archive.folder}.broken").exists()
+    assert not list(Path(rig.archive.folder).parent.glob("*.incoming"))
+    assert _rebuild(rig, copy)[2] == []
+    rig.packer.pack()
+    assert rig.read(late.id) == notebook_bytes("late")

@@ -140,6 +140,13 @@ def test_a_root_that_is_not_there_is_warned_about(cli: Cli, tmp_path: Path) -> N
     assert cli("restore", "disk/a.ipynb", "--at", "~0", "--json").object()["root_was_gone"] is False
 
 
+def test_where_its_folder_cannot_be_made_another_place_is_asked_for(cli: Cli) -> None:
+    """As on a new machine, whose home has another name."""
+    cli.library.add("/sys/home-of-then/eda.ipynb", notebook_bytes("one"))
+    answer = cli("restore", "/sys/home-of-then/eda.ipynb")
+    assert answer.code == 1 and "is not on this machine" in answer.talk and "--to" in answer.talk
+
+
 def test_an_open_notebook_is_warned_about(cli: Cli, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = "http://127.0.0.1:8888/lab/"
     monkeypatch.setattr(restore_command, "_open_in", lambda plan: [url] if plan.target == str(path) else [])
