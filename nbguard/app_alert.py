@@ -87,8 +87,8 @@ def store_of(context: Context) -> AlertStore:
 def tell(context: Context, observation: Observation, *, sends: bool = True) -> Stepped | None:
     """Hand what was found to the desk, durably, and send what is due; None when nothing was to be sent now."""
     desk = open_desk(context)
-    if context.settings is not None and context.settings.mirrors:
-        desk.merge(stand_elsewhere(context))
+    if elsewhere := stand_elsewhere(context):
+        desk.merge(elsewhere)
     desk.observe(observation)
     return desk.step() if sends else None
 
@@ -117,6 +117,8 @@ def stand_elsewhere(context: Context) -> tuple[SharedCall, ...]:
     """How people stood on other machines with the same mirror, when the mirror was last asked."""
     from nbguard.alert.shared_json import roll_calls_in
 
+    if context.settings is None or not context.settings.mirrors:
+        return ()
     try:
         with open(os.path.join(context.places.state, ELSEWHERE), "rb") as file:
             return roll_calls_in(file.read(_MOST_BYTES))
