@@ -21,8 +21,9 @@ from nbguard.archive.maintenance import Maintenance, count_packs, is_due
 from nbguard.archive.packer import Packer
 from nbguard.archive.recorder import PackPolicy, Recorder
 from nbguard.bell import Bell
+from nbguard.cadence import CalendarJob
 from nbguard.clock import Clock, SystemClock
-from nbguard.daemon import CalendarJob, Cast, Daemon, Worker
+from nbguard.daemon import Cast, Daemon
 from nbguard.durable import FileLock, make_private_folder
 from nbguard.errors import ArchiveTrouble, Busy, NbguardError
 from nbguard.heads import Heads
@@ -44,6 +45,7 @@ from nbguard.processes import boot_id, give_back_memory
 from nbguard.saves import wire
 from nbguard.settings import Settings
 from nbguard.watch.mounts import read_mounts, remote_kind
+from nbguard.workers import Worker
 
 if TYPE_CHECKING:
     from nbguard.archive.catalog import Catalog

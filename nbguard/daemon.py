@@ -15,37 +15,18 @@ from datetime import datetime
 from types import FrameType
 
 from nbguard import __version__
+from nbguard.cadence import Calendar, CalendarJob
 from nbguard.clock import Clock
-from nbguard.errors import Busy, NbguardError
 from nbguard.model import Heartbeat, Problem, RootReport
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
+from nbguard.workers import Worker, Workers
 
 _log = logging.getLogger(__name__)
 _LONGEST_TICK_SECONDS = 10.0
 _PINGS_IN_TIME = 3  # so many in the time that the service manager waits for one
 _JUMP_SECONDS = 30.0
 _JUMP_TOLD_SECONDS = 3600.0
-_LONGEST_BACKOFF_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
-    """One named thread: ``step`` blocks for some seconds at most, less once the cast is woken, and may be repeated
-    after any exception. One whose step takes longer than ``patience_seconds`` is taken for hung."""
-
-    name: str
-    step: Callable[[], None]
-    patience_seconds: float = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalendarJob:
-    """Calendar work: ``run`` only asks a worker to do it, so that no job ever hangs."""
-
-    name: str
-    every_seconds: float
-    run: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +71,10 @@ class Daemon:
         if watchdog_seconds is not None:
             self._tick_seconds = min(self._tick_seconds, watchdog_seconds / _PINGS_IN_TIME)
         self._tell = tell
-        self._moved_at: dict[str, float] = {}
         self._since = clock.now()
         self._stopping = threading.Event()
+        self._workers = Workers(cast.workers, clock=clock, board=board, stopping=self._stopping)
+        self._calendar: Calendar
         self._is_interruptible = False
         self._skew = self._skew_now()
         self._jump_told_until = clock.monotonic()
@@ -107,28 +89,21 @@ class Daemon:
         """Until :meth:`stop`; ``before`` is done after the first heartbeat and before the workers begin."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
-        threads = [
-            threading.Thread(target=self._work, args=(worker,), name=worker.name, daemon=True)
-            for worker in self._cast.workers
-        ]
         self._beat(stopped=False)
         self._cast.start()  # events are gathered from here on, so that nothing falls between
         self._beat(stopped=False)
         self._tell("READY=1")
         self._before(before)
-        for thread in threads:
-            self._moved_at[thread.name] = self._clock.monotonic()
-            thread.start()
-        scheduler = _Calendar(self._cast.jobs)
+        self._workers.start()
+        self._calendar = Calendar(self._cast.jobs)
         try:
-            self._loop(scheduler)
+            self._loop()
         finally:
             self._tell("STOPPING=1")
             self._stopping.set()
-            scheduler.stop()
+            self._calendar.stop()
             self._cast.wake()
-            for thread in threads:
-                thread.join(timeout=20.0)
+            self._workers.join(20.0)
             self._cast.stop()
             self._beat(stopped=True)
 
@@ -142,21 +117,19 @@ class Daemon:
         finally:
             self._is_interruptible = False
 
-    def _loop(self, calendar: _Calendar) -> None:
+    def _loop(self) -> None:
         due = self._clock.monotonic()
         while not self._stopping.wait(self._tick_seconds):
-            self._watch_clocks(calendar)
-            if not self.hung():
+            self._watch_clocks()
+            self._workers.look()
+            if not self._calendar.is_alive():
+                self._calendar = Calendar(self._cast.jobs)
+                self._workers.tell_ended("scheduler")
+            if not self._workers.hung():
                 self._tell("WATCHDOG=1")
             if self._clock.monotonic() >= due:
                 due = self._clock.monotonic() + self._heartbeat_seconds
                 self._beat(stopped=False)
-
-    def hung(self) -> list[str]:
-        """Names of workers that have not ended a step within their patience."""
-        now = self._clock.monotonic()
-        patience = {worker.name: worker.patience_seconds for worker in self._cast.workers}
-        return [name for name, at in list(self._moved_at.items()) if now - at > patience[name]]
 
     def moving(self, progress: Progress) -> Progress:
         """``progress``, which is proof besides that what is done before the workers begin goes on."""
@@ -167,7 +140,7 @@ class Daemon:
 
         return moved
 
-    def _watch_clocks(self, calendar: _Calendar) -> None:
+    def _watch_clocks(self) -> None:
         """When wall and boot clock part, jobs are set anew (APScheduler trusts the wall) and the disk is swept."""
         skew = self._skew_now()
         if abs(skew - self._skew) > _JUMP_SECONDS:
@@ -179,7 +152,7 @@ class Daemon:
                 subject="clock",
             )
             self._jump_told_until = self._clock.monotonic() + _JUMP_TOLD_SECONDS
-            calendar.reset()
+            self._calendar.reset()
             self._cast.doubt()
         elif self._clock.monotonic() >= self._jump_told_until:
             self._board.clear("clock")
@@ -187,34 +160,6 @@ class Daemon:
 
     def _skew_now(self) -> float:
         return self._clock.now().timestamp() - self._clock.boottime_ns() / 1e9
-
-    def _work(self, worker: Worker) -> None:
-        backoff = 1.0
-        while not self._stopping.is_set():
-            self._moved_at[worker.name] = self._clock.monotonic()
-            try:
-                worker.step()
-            except Busy:
-                self._stopping.wait(1.0)
-            except NbguardError as error:
-                _log.error("%s: %s", worker.name, error.message)
-                self._board.note_error(error, subject=worker.name)
-                self._stopping.wait(min(backoff, _LONGEST_BACKOFF_SECONDS))
-                backoff *= 2
-            except Exception as error:  # noqa: BLE001 - a worker's outer loop: the work is kept, the alarm raised
-                _log.exception("%s failed", worker.name)
-                self._board.note(
-                    "worker-failed",
-                    f"{worker.name} failed: {error!r}",
-                    "see the log; it is tried again by itself",
-                    subject=worker.name,
-                )
-                self._stopping.wait(min(backoff, _LONGEST_BACKOFF_SECONDS))
-                backoff *= 2
-            else:
-                if backoff > 1.0:
-                    self._board.clear(worker.name)
-                backoff = 1.0
 
     def _beat(self, *, stopped: bool) -> None:
         now: datetime = self._clock.now()
@@ -236,29 +181,3 @@ class Daemon:
             self._cast.beat(heartbeat)
         except OSError as error:
             _log.error("the heartbeat could not be written: %s", error)
-
-
-class _Calendar:
-    """APScheduler, kept small: jobs that only knock on a worker's door."""
-
-    def __init__(self, jobs: Sequence[CalendarJob]) -> None:
-        from apscheduler.schedulers.background import BackgroundScheduler
-
-        self._jobs = jobs
-        # misfire_grace_time=None: by default a job that is a second late (a laptop woke up) is dropped for good.
-        self._scheduler = BackgroundScheduler(
-            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        )
-        for job in jobs:
-            self._scheduler.add_job(job.run, "interval", seconds=job.every_seconds, id=job.name)
-        self._scheduler.start()
-
-    def reset(self) -> None:
-        """Run everything now and count from here."""
-        from datetime import UTC
-
-        for job in self._scheduler.get_jobs():
-            job.modify(next_run_time=datetime.now(UTC))
-
-    def stop(self) -> None:
-        self._scheduler.shutdown(wait=False)
