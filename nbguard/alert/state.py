@@ -148,12 +148,12 @@ def instant(seen: Seen, *, at: datetime, boot: str, boottime_ns: int) -> Instant
     """Count desk seconds on from the clocks as they were last seen.
 
     Within a boot the boot clock counts, which nobody can set. Across boots there is only the wall clock; when it went
-    back, as much time passed as can be proved: none.
+    back, as much time passed as can be proved: what this boot has lasted longer than the one before had.
     """
-    if seen.boot == boot and boottime_ns >= seen.boottime_ns:
-        passed = (boottime_ns - seen.boottime_ns) / 1e9
-    elif not seen.boot:
-        passed = 0.0
-    else:
-        passed = max(0.0, (at - seen.at).total_seconds())
-    return Instant(seen.seconds + passed, at)
+    is_longer = boottime_ns >= seen.boottime_ns
+    proved = (boottime_ns - seen.boottime_ns if is_longer else boottime_ns) / 1e9
+    if not seen.boot:
+        proved = 0.0
+    elif seen.boot != boot or not is_longer:
+        proved = max(proved, (at - seen.at).total_seconds())
+    return Instant(seen.seconds + proved, at)

@@ -157,7 +157,7 @@ def test_no_stall_is_known_for_a_day_while_nothing_is_tried(events: list[tuple[o
 
 
 @pytest.mark.long
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(EVENTS, max_size=40))
 def test_no_stall_is_known_for_a_day_while_nothing_is_tried_in_long_lives(events: list[tuple[object, ...]]) -> None:
     run(events)
