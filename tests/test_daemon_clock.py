@@ -41,6 +41,7 @@ class Ticking(Daemon):
             beat=lambda heartbeat: None,
         )
         super().__init__(cast, clock=clock, board=self.board, boot="b", pid=1, heartbeat_seconds=1.0)
+        self._calendar = self  # type: ignore[assignment]  # only reset() of the calendar is asked for
 
     def _doubted(self) -> None:
         self.doubts += 1
@@ -50,7 +51,7 @@ class Ticking(Daemon):
 
     def tick(self, seconds: float = 1.0) -> list[str]:
         self.clock.advance(seconds)
-        self._watch_clocks(self)  # type: ignore[arg-type]  # only reset() of the calendar is asked for
+        self._watch_clocks()
         return [problem.code for problem in self.board.all()]
 
 

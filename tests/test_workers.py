@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from nbguard.clock import SystemClock
 from nbguard.problems import ProblemBoard
 from nbguard.workers import Worker, Workers
@@ -19,6 +21,7 @@ class Clock(SystemClock):
         return super().monotonic() + self.later
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is the fault
 def test_a_worker_that_ends_is_started_again_and_told_of_for_an_hour() -> None:
     steps = []
     stopping = threading.Event()
