@@ -59,8 +59,12 @@ def completing(context: Context, version: Version, versions: Sequence[Version]) 
     if not runs:
         return lambda data: Completed(data=data)
     runs.sort(key=lambda run: run.started_at)
-    get = output_store_of(context).get
-    return lambda data: complete(data, runs=runs, outputs_of=get, saved_at=version.saved_at, version=version.id)
+    store = output_store_of(context)
+
+    def outputs_of(run: str) -> str | None:
+        return store.get(run, version.saved_at)  # only later runs are asked for
+
+    return lambda data: complete(data, runs=runs, outputs_of=outputs_of, saved_at=version.saved_at, version=version.id)
 
 
 def _choosing(context: Context, roots: Sequence[str], live: LiveKernels) -> Callable[[], list[KernelToRecord]]:

@@ -91,8 +91,9 @@ class OutputStore(Protocol):
     def put(self, outputs: Sequence[RunOutputs]) -> None:
         """Keep outputs; durable when it returns. Raises StorageTrouble."""
 
-    def get(self, run: str) -> str | None:
-        """The JSON text of a run's list of outputs; None when there is none, or it was pruned."""
+    def get(self, run: str, since: datetime | None = None) -> str | None:
+        """The JSON text of a run's list of outputs; None when there is none, or it was pruned. ``since``: not kept
+        before that, so older ones need not be read."""
 
 
 class ExecutedLibrary(Protocol):

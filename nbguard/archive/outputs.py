@@ -19,6 +19,7 @@ from nbguard.executed import RunOutputs
 from nbguard.ports import Outside
 
 FORMAT = 1
+_ODD_CLOCK = timedelta(hours=1)
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})-[0-9]+-[0-9a-f]{16}\.jsonl")
 _HEAD = re.compile(rb'\{"v":1,"run":"([0-9A-Za-z._:-]+)",')
 
@@ -118,14 +119,16 @@ class RecordedOutputs:
         assert first is not None
         raise first
 
-    def get(self, run: str) -> str | None:
+    def get(self, run: str, since: datetime | None = None) -> str | None:
         """The JSON text of a run's list of outputs; None when there is none, or it was pruned. Raises StorageTrouble.
 
-        Of two under one id the one that was kept last counts.
+        Of two under one id the one that was kept last counts. With ``since``, when the run began, only files of that
+        day and later are read, one day after the other until it is found (a run that is told of twice is told of at
+        once).
         """
         with self._lock:
             try:
-                self._look()
+                self._look(run, since)
                 path, offset = self._where.get(run, ("", 0))
                 return _outputs_in(path, offset) if path else None
             except FileNotFoundError:
@@ -192,9 +195,15 @@ class RecordedOutputs:
             self._open.close()
             self._open = None
 
-    def _look(self) -> None:
+    def _look(self, run: str, since: datetime | None) -> None:
         """Learn where the outputs of each run lie, from what was written since the last look."""
+        first = None if since is None else (since.astimezone(UTC) - _ODD_CLOCK).date()
+        found: date | None = None
         for file in self.files():
+            if first is not None and file.day < first:
+                continue
+            if first is not None and found is not None and file.day > found + timedelta(days=1):
+                break
             start = self._read.get(file.path, 0)
             if file.size > start:
                 with open(file.path, "rb") as opened:
@@ -205,6 +214,8 @@ class RecordedOutputs:
                                 self._where[head[1].decode("ascii")] = (file.path, start)
                             start += len(line)
                 self._read[file.path] = start
+            if found is None and self._where.get(run, ("", 0))[0] == file.path:
+                found = file.day
 
 
 class _OpenDay:

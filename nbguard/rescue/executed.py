@@ -86,7 +86,13 @@ class Recorder:
             if confidence is None:
                 continue
             found = tuple(
-                FoundRun(run.source, run.execution_count, run.started_at, outputs.get(run.id), run.status == "error")
+                FoundRun(
+                    run.source,
+                    run.execution_count,
+                    run.started_at,
+                    outputs.get(run.id, run.started_at),
+                    run.status == "error",
+                )
                 for run in group
             )
             size = sum(len(run.source.encode("utf-8", "surrogatepass")) + run.output_bytes for run in group)

@@ -8,6 +8,7 @@ import shutil
 import stat
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -45,6 +46,28 @@ def test_what_was_put_comes_back(tmp_path: Path, outputs: str) -> None:
     assert store.get("r3") is None
     (file,) = store.files()
     assert stat.S_IMODE(os.stat(file.path).st_mode) == 0o600
+
+
+def test_of_a_run_whose_time_is_known_no_older_day_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HeldClock()
+    store = new_store(tmp_path, clock)
+    days = []
+    for number in range(6):
+        days.append(clock.wall)
+        store.put([of(f"r{number}", f"[{number}]")])
+        clock.wall += timedelta(days=1)
+    opened: list[str] = []
+
+    def listening(path: str, mode: str) -> IO[bytes]:
+        opened.append(os.path.basename(path)[:10])
+        return open(path, mode)
+
+    monkeypatch.setattr("nbguard.archive.outputs.open", listening, raising=False)
+    reader = new_store(tmp_path, clock)
+    assert reader.get("r2", days[2]) == "[2]"
+    assert set(opened) == {f"{day:%Y-%m-%d}" for day in days[2:4]}
+    assert reader.get("r0", days[5]) is None and reader.get("r0") == "[0]"
+    assert reader.get("r5", days[2]) == "[5]"
 
 
 def test_of_two_under_one_run_the_later_counts(tmp_path: Path) -> None:
