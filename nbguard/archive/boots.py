@@ -37,24 +37,32 @@ def epoch_of(boot: str, folder: str, now_seconds: int) -> int:
 
 def remember(boot: str, epoch: int, folder: str) -> int:
     """The epoch of this boot in a list that was removed, or made anew by others, since it was learnt: it is entered
-    again where it is missing; where another one stands there now, the later of both counts. Raises OSError, also when
-    the folder is gone."""
+    again where it is missing; where another one stands there now, the later of both counts. When another machine with
+    this home has kept something under a later number, ours is given anew, for what we keep from now on comes after it.
+    Raises OSError, also when the folder is gone."""
     path = os.path.join(folder, "boots")
-    found = _read(path).get(boot)
+    epochs = _read(path)
+    found = epochs.get(boot)
     if found is None:
         _append(path, f"{boot} {epoch}")
         fsync_folder(folder)
-        return epoch
-    return max(found, epoch)
+    mine = epoch if found is None else max(found, epoch)
+    newest = max(epochs.values(), default=0)
+    if newest <= mine:
+        return mine
+    outrank(newest, boot, folder)
+    return epoch_of(boot, folder, 1)
 
 
 def outrank(epoch: int, boot: str, folder: str) -> None:
     """What is kept here from now on comes after all that was kept in that epoch, on another machine. Raises OSError."""
     make_private_folder(folder)
     path = os.path.join(folder, "boots")
-    with FileLock(path + ".lock"):
+    lock = FileLock(path + ".lock")
+    lock.acquire(wait=True)
+    with lock:
         epochs = _read(path)
-        if max(epochs.values(), default=0) <= epoch:
+        if max(epochs.values(), default=0) < epoch:
             name = f"{_ELSEWHERE}{os.urandom(8).hex()}"
             _append(path, f"{name} {epoch}")
             epochs[name] = epoch

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbguard.archive.boots import epoch_of
-from nbguard.model import DraftKind
+from nbguard.archive.boots import epoch_of, outrank
+from nbguard.model import DraftKind, Trigger
 from tests.archive.rig import Rig
+from tests.helpers import notebook_bytes
 
 NOW = 1_800_000_000
 Reboot = Callable[[Rig, str], None]
@@ -159,3 +160,33 @@ def test_a_word_that_comes_before_its_version_is_applied_when_the_version_comes(
     rig.packer.pack()
     rig.catalog.discard()
     assert rig.log("/n.ipynb")[0].pinned
+
+
+def test_two_machines_with_one_home_keep_in_turn_and_the_daemon_has_the_last_word(tmp_path: Path) -> None:
+    """A command on another machine, which began later: what the daemon here sees after it is newer all the same."""
+    rig = Rig(tmp_path)
+    rig.save("/n.ipynb", notebook_bytes("daemon, first"))
+    elsewhere = Rig(tmp_path)
+    elsewhere.spool._boot = "f" * 32
+    for number in range(3):
+        elsewhere.save("/n.ipynb", notebook_bytes(f"elsewhere {number}"), trigger=Trigger.SNAPSHOT)
+        rig.spool.tend()
+        newest = rig.save("/n.ipynb", notebook_bytes(f"daemon {number}"))
+        log = rig.log("/n.ipynb")
+        assert log[0].id == newest.id and log[0].tip
+        rig.packer.pack()
+    assert len(rig.log("/n.ipynb")) == 7
+    assert len((tmp_path / "spool" / "boots").read_text().splitlines()) == 2, "it does not grow with every turn"
+    before = rig.answers()
+    os.unlink(rig.places.catalog)
+    rig.crash()
+    assert rig.answers() == before
+
+
+def test_what_was_kept_on_the_machine_of_then_comes_before_all_that_is_kept_here(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    boot = rig.spool._boot
+    outrank(NOW, boot, rig.places.spool)
+    assert rig.spool.moment().epoch == NOW + 1
+    outrank(NOW + 50, boot, rig.places.spool)
+    assert epoch_of(boot, rig.places.spool, 5) == NOW + 51
