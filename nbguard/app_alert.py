@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.alerting import ChannelReport, Observation, Observer, Sent, Weighed, Weight
 from nbguard.clock import Clock, SystemClock
+from nbguard.errors import Refused
 from nbguard.model import Problem
 from nbguard.notices import as_problem, failed_units, write_notice
 from nbguard.places import last_resort
@@ -40,6 +41,9 @@ TOLD_BY_THE_DAEMON = frozenset(
     }
 )
 """What the daemon tells of itself, in case that the checker is dead, or is gone with the home."""
+
+SEEN_TO_BE_OVER_BY_THE_DAEMON = frozenset({"checker-late", "unit-failed", "home-wiped", "crash-loop"})
+"""Of these, what no check finds by itself in other places: those of disks are over when a full check says so."""
 
 _GAPS = frozenset({"home-wiped", "own-files-removed"})
 
@@ -140,7 +144,11 @@ def serve_page(context: Context, *, port: int, say: Callable[[str], None]) -> in
         answered = open_desk(context).answer(typed)
         return Heard(is_accepted=answered.is_accepted, words=words_of(answered))
 
-    page = AckPage(answer, port=port)
+    try:
+        page = AckPage(answer, port=port)
+    except OSError as error:
+        message = f"no page can be shown at port {port}: {error.strerror or error}"
+        raise Refused(message, hint="leave --port out, or: nbguard ack CODE") from None
     say(f"open {page.address} within {MINUTES} minutes, and type the code there")
     return 0 if page.serve() else 1
 
@@ -179,7 +187,7 @@ class DaemonAlerts:
                 boot=boot_id(),
                 boottime_ns=self._clock.boottime_ns(),
                 found=found,
-                sees=TOLD_BY_THE_DAEMON,
+                sees=SEEN_TO_BE_OVER_BY_THE_DAEMON,
             )
         )
         self._desk.step()

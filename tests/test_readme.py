@@ -210,7 +210,7 @@ def test_every_problem_that_can_be_named_is_explained() -> None:
     named: set[str] = set()
     for path in (REPOSITORY / "nbguard").rglob("*.py"):
         text = path.read_text()
-        named |= set(re.findall(r"""(?:note|Claim|_problem)\(\s*(?:facts,\s*)?"([a-z]+-[a-z-]+)\"""", text))
+        named |= set(re.findall(r"""(?:note|Claim|_problem|weighed)\(\s*(?:facts,\s*)?"([a-z]+-[a-z-]+)\"""", text))
         named |= set(re.findall(r"""(?:code|trouble) ?= ?"([a-z]+-[a-z-]+)\"""", text))
     explained = set(re.findall(r"(?m)^\| `([a-z-]+)` \|", (REPOSITORY / "docs" / "problems.md").read_text()))
     assert len(named) > 10
