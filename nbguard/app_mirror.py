@@ -12,9 +12,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from nbguard import __version__
-from nbguard.alerting import MirrorReport
+from nbguard.alerting import MirrorReport, Weight
 from nbguard.app import archive_of, install_id, open_store
-from nbguard.app_alert import roll_call_of
+from nbguard.app_alert import open_desk, roll_call_of
 from nbguard.archive.names import tree_path
 from nbguard.archive.repository import FORMAT, MAIN, RECORDS, RECORDS_VERIFIED, VERIFIED
 from nbguard.clock import Clock, SystemClock
@@ -30,10 +30,9 @@ from nbguard.processes import boot_id
 from nbguard.settings import Mirror, Settings
 
 if TYPE_CHECKING:
+    from nbguard.alert.state import Incident
     from nbguard.archive.repository import Archive
     from nbguard.cli.context import Context
-    from nbguard.health.memory import CheckMemory
-    from nbguard.model import Heartbeat
 
 
 def rounds_of(context: Context, *, clock: Clock | None = None, stop: threading.Event | None = None) -> Rounds:
@@ -107,13 +106,15 @@ def _namespace(known: str, install: str) -> str:
     return namespace_of(socket.gethostname(), _user(), install)
 
 
-def _beat(context: Context, state: StateFile, clock: Clock, install: str, tips: tuple[str | None, str | None]) -> bytes:
+def _beat(context: Context, file: StateFile, clock: Clock, install: str, tips: tuple[str | None, str | None]) -> bytes:
     from nbguard.health.memory import read_memory
 
     now = clock.now()
-    sequence = state.change(lambda known: replace(known, sequence=known.sequence + 1)).sequence
+    sequence = file.change(lambda known: replace(known, sequence=known.sequence + 1)).sequence
     daemon = read_heartbeat(context.places.heartbeat)
+    incidents = open_desk(context).open_incidents()
     checks = read_memory(os.path.join(context.places.state, "checks.json"))
+    state, exit_code = _standing(incidents) if incidents or checks.full else (None, None)
     settings = context.settings or Settings()
     return heartbeat_text(
         MirrorHeartbeat(
@@ -127,7 +128,9 @@ def _beat(context: Context, state: StateFile, clock: Clock, install: str, tips: 
             every_seconds=HEARTBEAT_SECONDS,
             archive_format=FORMAT,
             beat_at=daemon.beat_at if daemon else None,
-            problems=_told(daemon, checks, install),
+            state=state,
+            exit_code=exit_code,
+            problems=_told(incidents, install),
             main=tips[0],
             records=tips[1],
             checked_at=checks.full.at if checks.full else None,
@@ -136,13 +139,25 @@ def _beat(context: Context, state: StateFile, clock: Clock, install: str, tips: 
     )
 
 
-def _told(daemon: Heartbeat | None, checks: CheckMemory, install: str) -> tuple[ToldProblem, ...]:
+def _standing(incidents: Sequence[Incident]) -> tuple[str, int]:
+    """State and exit code as `status` has them, from what is open now."""
+    weights = {incident.weight for incident in incidents}
+    if Weight.STALL in weights:
+        return "stalled", 20
+    if any(incident.code == "recipient-unproven" for incident in incidents):
+        return "degraded", 21
+    return ("degraded", 22 if Weight.GAP in weights else 0) if weights else ("ok", 0)
+
+
+def _told(incidents: Sequence[Incident], install: str) -> tuple[ToldProblem, ...]:
     """Codes alone; paths become hashes that only tell two of them apart."""
-    told = [(problem.code, problem.since, problem.subject) for problem in (daemon.problems if daemon else ())]
-    told += [(still.code, still.since, still.subject) for still in checks.still.values()]
     return tuple(
-        ToldProblem(code=code, since=since, subject=_hashed(install, subject) if subject else None)
-        for code, since, subject in told
+        ToldProblem(
+            code=incident.code,
+            since=incident.began_at,
+            subject=_hashed(install, incident.subject) if incident.subject else None,
+        )
+        for incident in incidents
     )
 
 
