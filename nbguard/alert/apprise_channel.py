@@ -47,7 +47,11 @@ def apprise_route(url: str, timeout_seconds: float, environment: Mapping[str, st
 
     def send(message: Message) -> Sent:
         result = channel.notify(
-            title=message.title, body=message.body, notify_type=_notify_type(message.kind), timeout=timeout_seconds
+            title=message.title,
+            body=message.body,
+            notify_type=_notify_type(message.kind),
+            body_format="text",
+            timeout=1.5 * timeout_seconds,
         )
         return _sent(result)
 
@@ -84,11 +88,12 @@ def _shown(scheme: str) -> str:
 
 
 def _with_limits(url: str, timeout_seconds: float) -> str:
-    """The URL with limits for connecting and reading, where it has none of its own."""
+    """The URL with limits for connecting and reading, where it has none of its own; what is too long for a service goes
+    in parts, for the code stands at the end."""
     base, _, fragment = url.partition("#")
-    for name in ("cto", "rto"):
+    for name, value in (("cto", f"{timeout_seconds:g}"), ("rto", f"{timeout_seconds:g}"), ("overflow", "split")):
         if not re.search(rf"[?&]{name}=", base):
-            base += f"{'&' if '?' in base else '?'}{name}={timeout_seconds:g}"
+            base += f"{'&' if '?' in base else '?'}{name}={value}"
     return f"{base}#{fragment}" if fragment else base
 
 

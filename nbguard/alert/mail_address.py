@@ -71,6 +71,9 @@ def read_mail_address(url: str) -> MailAddress:
     if not server:
         raise BadChannel("the mail URL names no server", hint=_FORM)
     mode = _mode(parts.scheme, query.get("mode", ""), None if query.get("smtp") else encryption)
+    password = unquote(parts.password or "") or query.get("pass", "")
+    if not (user.isascii() and password.isascii()):
+        raise BadChannel("the user or the password is not ASCII, which servers for mail cannot be told")
     sender = query.get("from") or (user if "@" in user else f"{user}@{host}" if user else "")
     return MailAddress(
         server=server,
@@ -80,7 +83,7 @@ def read_mail_address(url: str) -> MailAddress:
         sender_name=query.get("name") or "nbguard",
         recipient=_checked(_recipient(parts.path, query, sender), "recipient"),
         user=user,
-        password=unquote(parts.password or "") or query.get("pass", ""),
+        password=password,
         verify=query.get("verify", "yes").lower() not in {"no", "false", "0"},
     )
 

@@ -115,6 +115,8 @@ def _say_new(channels: Sequence[Channel], *, dry_run: bool = False) -> None:
     for channel in channels:
         verb = "would send alerts" if dry_run else "alerts go"
         say(f"{verb} to {channel.human} by {channel.name}: {shown_address(channel)}")
+        if channel.url.startswith("env:"):
+            say("note: a service does not have the environment of your shell; file:PATH reaches it everywhere")
 
 
 def first_codes(context: Context) -> list[str]:

@@ -72,6 +72,16 @@ def test_a_webhook_that_says_no_is_not_sent_and_its_token_not_shown(
         assert secret not in everything
 
 
+def test_what_is_too_long_for_a_service_goes_in_parts_with_the_code_in_the_last(sender: ChannelSender) -> None:
+    long = Message(kind=MessageKind.INCIDENT, title="much", body="x <b> & y\n" * 4_000 + NEWS.body)
+    with http(Web()) as web:
+        assert sender.send(at(web.url.replace("http", "json")), long).is_sent
+    told = [json.loads(request.body)["message"] for request in web.requests]
+    assert len(told) == 2
+    assert told[-1].endswith(NEWS.body)
+    assert "x <b> & y" in told[0]
+
+
 def test_a_closed_port_is_not_sent(sender: ChannelSender) -> None:
     sent = sender.send(at(f"json://127.0.0.1:{free_port()}/x"), NEWS)
     assert not sent.is_sent

@@ -250,6 +250,7 @@ BAD = [
     ("mailto://u:hush@h.org?mode=maybe", "mode is"),
     ("mailto://u:hush@h.org:port", "cannot be read"),
     ("mailto://", "names no server"),
+    ("mailto://u:hush%C3%A9@h.org?to=a@x.org&from=a@x.org", "is not ASCII"),
 ]
 
 

@@ -175,6 +175,13 @@ def test_a_page_on_this_machine_takes_the_code(home: Path) -> None:
     assert state_of("mail") == "live"
 
 
+def test_a_port_that_is_taken_is_said(home: Path) -> None:
+    with web_server(Web()) as web:
+        answer = nbguard("ack", "--page", "--port", str(urlsplit(web.url).port))
+    assert answer.code == 1
+    assert "no page can be shown" in answer.talk
+
+
 def _ask(host: str, method: str, path: str, body: str = "") -> str:
     connection = http.client.HTTPConnection(host, timeout=10)
     connection.request(method, path, body)
