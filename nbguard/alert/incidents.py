@@ -181,11 +181,15 @@ def _from_the_start(incident: Incident, now: Instant) -> Incident:
 
 
 def _is_seen_absent(incident: Incident, observation: Observation) -> bool:
-    """Who claims to see everything sees neither into the desk's own affairs nor, as a peer, into the machine."""
+    """Who claims to see everything sees neither into the desk's own affairs nor, as a peer, into the machine. The
+    daemon takes back what it said itself: that it has no trouble with a disk does not make the check's forecast wrong.
+    """
     if not incident.is_open:
         return False
     if observation.sees is None:
         return observation.observer is not Observer.PEER and incident.code not in OWN
+    if observation.observer is Observer.DAEMON and incident.observer is not Observer.DAEMON:
+        return False
     return incident.code in observation.sees
 
 
