@@ -9,6 +9,7 @@ import pytest
 
 from nbguard.alert.roll_call import SharedCall, channel_state, matching
 from nbguard.alert.state import Instant, Way
+from nbguard.alert.state_json import decode
 from nbguard.alerting import ChannelState
 from nbguard.settings import RollCall
 from tests.alert.town import ADA, BEGIN, BOB, DAY, HOUR, MINUTE, Town, changed, swift_folder
@@ -167,16 +168,21 @@ def two_machines(first: Town, second: Town, seconds: float) -> None:
         second.desk.merge(exported[0])
 
 
+def patience(town: Town) -> float:
+    """Its part of a day, which is its own by chance."""
+    return int(decode(town.path.read_bytes()).salt[:4], 16) / 0x10000
+
+
 def test_one_message_for_a_human_with_two_machines_and_one_answer_counts_for_both() -> None:
     with swift_folder() as folder:
         folder.mkdir()
-        first, second = Town(folder / "1", channels=(ADA,)), Town(folder / "2", channels=(ADA,))
-        first.prove()
-        second.prove()
+        towns = [Town(folder / str(number), channels=(ADA,)) for number in range(8)]
+        for town in towns:
+            town.prove()
+        first, second = min(towns, key=patience), max(towns, key=patience)
         two_machines(first, second, 91 * DAY + 12 * HOUR)
-        asked = [*first.boxes.of("mail", "roll-call"), *second.boxes.of("mail", "roll-call")]
-        assert len(asked) == 1
-        assert first.desk.answer(asked[0].code or "").is_accepted
+        assert [len(town.boxes.of("mail", "roll-call")) for town in (first, second)] == [1, 0]
+        assert first.desk.answer(first.boxes.of("mail")[0].code or "").is_accepted
         two_machines(first, second, 30 * DAY)
         assert state_of(first, "mail") is state_of(second, "mail") is ChannelState.LIVE
         assert len(first.boxes.all()) + len(second.boxes.all()) == 1
