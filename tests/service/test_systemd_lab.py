@@ -3,23 +3,32 @@ check that hangs, a virtual environment and a whole home that are gone."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import sys
-from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.helpers import notebook_bytes, poll
-from tests.service.lab import UID, USER, Lab, Said, needed
+from tests.service.inside import (
+    HOME,
+    UNITS,
+    alerts,
+    configure,
+    environment_in_home,
+    have_run,
+    is_active,
+    is_kept,
+    nbguard,
+    override,
+    pid,
+    report,
+    save,
+)
+from tests.service.lab import UID, USER, Lab, needed
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
-HOME = f"/home/{USER}"
-UNITS = ".config/systemd/user"
 OFTEN = "\n[checks]\nlight_seconds = 2\nfull_seconds = 3\n"
 
 
@@ -33,63 +42,6 @@ def lab(tmp_path: Path) -> Generator[Lab]:
         yield lab
     finally:
         lab.off()
-
-
-def nbguard(lab: Lab, *words: str, python: str = sys.executable) -> Said:
-    return lab.user(python, "-P", "-m", "nbguard", *words)
-
-
-def configure(lab: Lab, text: str) -> None:
-    with (lab.home / ".config/nbguard/config.toml").open("a") as file:
-        file.write(text)
-
-
-def report(lab: Lab) -> Any:
-    return json.loads(nbguard(lab, "service", "status", "--json").out)
-
-
-def have_run(lab: Lab) -> bool:
-    """Whether both checks have run by themselves, and could give their answer."""
-    asked = ("--property=Result", "--property=ExecMainExitTimestampMonotonic")
-    shown = lab.user("systemctl", "--user", "show", "nbguard-check.service", "nbguard-check-light.service", *asked).out
-    return shown.count("Result=success") == 2 and "Monotonic=0" not in shown
-
-
-def alerts(lab: Lab) -> defaultdict[str, str]:
-    """What the alert unit noted outside of HOME, by unit; empty for one that did not fail."""
-    found = lab.user("sh", "-c", f"grep -H . /var/tmp/nbguard-{UID}-*/ALERT-*")
-    pairs = [line.partition(":") for line in found.out.splitlines()]
-    return defaultdict(str, {path.partition("ALERT-")[2]: text for path, _, text in pairs})
-
-
-def override(lab: Lab, unit: str, text: str) -> None:
-    folder = lab.home / UNITS / f"{unit}.d"
-    assert lab.user("mkdir", "-p", f"{HOME}/{UNITS}/{unit}.d").code == 0
-    (folder / "test.conf").write_text(f"[Service]\n{text}\n")
-    lab.user("systemctl", "--user", "daemon-reload")
-
-
-def save(lab: Lab, name: str, data: bytes) -> str:
-    folder = lab.home / "work"
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_bytes(data)
-    for path in (folder, folder / name):
-        os.chown(path, UID, UID)
-    return f"{HOME}/work/{name}"
-
-
-def pid(lab: Lab) -> int:
-    """The daemon's process as its systemd knows it; 0 when it does not run."""
-    return int(lab.user("systemctl", "--user", "show", "nbguard", "--property=MainPID", "--value").out or 0)
-
-
-def is_active(lab: Lab) -> bool:
-    return lab.user("systemctl", "--user", "is-active", "nbguard").out == "active"
-
-
-def is_kept(lab: Lab, path: str, versions: int) -> bool:
-    answer = nbguard(lab, "log", path, "--json")
-    return answer.code == 0 and len(json.loads(answer.out)) == versions
 
 
 def test_installed_it_survives_kill_hang_logout_and_reboot_and_is_gone_after_uninstall(lab: Lab) -> None:
@@ -232,13 +184,3 @@ def test_without_its_environment_and_without_a_home_it_is_still_told_outside_of_
     lab.logout()
     running = lab.root("ps", "-u", USER, "-o", "args=")
     assert "nbguard" not in running.out, "without lingering nothing local is left to tell: that takes another machine"
-
-
-def environment_in_home(lab: Lab) -> str:
-    """A virtual environment in the user's home that has what this one has; its interpreter."""
-    folder = lab.home / "venv"
-    (folder / "bin").mkdir(parents=True)
-    shutil.copy(f"{sys.prefix}/pyvenv.cfg", folder)
-    (folder / "lib").symlink_to(f"{sys.prefix}/lib")
-    (folder / "bin/python").symlink_to(os.path.realpath(sys.executable))
-    return f"{HOME}/venv/bin/python"
