@@ -66,6 +66,7 @@ _COUNT_SECONDS = 60.0
 _QUIET_SECONDS = 15.0
 _LOOK_FOR_UNSEEN_SECONDS = 60.0
 _MIRROR_PATIENCE_SECONDS = 86_400.0  # a first copy over a slow line; each child in it has a time limit of its own
+_LOCKED_OUT_SECONDS = 110.0
 _PACKER_PATIENCE_SECONDS = 3600.0  # a full repack of a large archive, on a slow disk
 
 
@@ -156,6 +157,7 @@ class Assembly:
         self._next_count = self._next_records = self.clock.monotonic()
         self._kept_before = self._kept_when_given_back = 0
         self._quiet_since = self.clock.monotonic()
+        self._locked_out_since: float | None = None
         self._maintain_now = threading.Event()
         self._pack_soon = threading.Event()
         self._woken = threading.Event()
@@ -370,12 +372,29 @@ class Assembly:
         if self.policy.is_due(self.recorder.waiting()):
             try:
                 done = self.packer.pack()
+            except Busy:
+                self._note_locked_out()
+                raise
             finally:
                 self.recorder.count_spool()
+            self._locked_out_since = None
+            self.board.clear("lock")
             if done.tip is not None:
                 _log.info("packed %d versions, %d bytes", done.versions, done.bytes)
                 self.mirrors.soon()
                 self._maintain()
+
+    def _note_locked_out(self) -> None:
+        """Others that write refs are done in seconds; whoever holds the lock for minutes may do so for ever."""
+        now = self.clock.monotonic()
+        since = self._locked_out_since = now if self._locked_out_since is None else self._locked_out_since
+        if now - since >= min(_LOCKED_OUT_SECONDS, self.settings.intervals.pack_seconds / 8):
+            self.board.note(
+                "packer-behind",
+                f"versions wait to be packed, and another process has held the archive's lock for {now - since:.0f} s",
+                f"they are durable meanwhile; `fuser {self.packing.archive.lock_path}` says which process it is",
+                subject="lock",
+            )
 
     def _pack_records(self) -> None:
         self.record_log.tend()

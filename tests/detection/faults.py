@@ -181,8 +181,7 @@ def stale_git_lock(made: Machine) -> Generator[float]:
 def packer_locked_out(made: Machine) -> Generator[float]:
     """Another process holds the archive's lock and does not let go."""
     until_packed(made)
-    (lock,) = [path for path in made.guard.home.rglob("*pack*.lock") if path.is_file()]
-    with open(lock, "r+b") as file:
+    with open(made.guard.archive / "nbguard.lock", "r+b") as file:
         poll(lambda: _takes(file.fileno()), 60.0, every=0.001)
         made.save("waiting.ipynb", "x = 1")
         yield time.monotonic()
@@ -308,7 +307,7 @@ def plain(base: Path) -> Generator[Machine]:
 # -- threads that end inside of the daemon -----------------------------------------------------------------------------
 
 _INSIDE = """
-import ctypes, os, signal, threading
+import ctypes, gc, os, signal, threading
 
 def strike(*_):
     path = os.environ["NB_THREAD_TO_END"]
@@ -319,6 +318,9 @@ def strike(*_):
             end = ctypes.pythonapi.PyThreadState_SetAsyncExc
             end(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
             threading.Thread(target=lambda: (thread.join(), open(path + ".done", "w").close()), daemon=True).start()
+    for found in gc.get_objects():
+        if type(found).__name__ == "BackgroundScheduler":
+            found.wakeup()  # or its thread would sleep until the next job, and end then
 
 signal.signal(signal.SIGUSR1, strike)
 """

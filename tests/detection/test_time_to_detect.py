@@ -70,7 +70,7 @@ FAULTS = [
         }.items()
     ),
     row(
-        "thread ended: watchdog's dispatcher", faults.thread_ended("Observer"), "watcher-dead", on=faults.with_a_way_in
+        "thread ended: watchdog's dispatcher", faults.thread_ended("InotifyObserver"), "watcher-dead", on=faults.with_a_way_in
     ),
     row("watched folder renamed", faults.root_renamed, "root-gone"),
     row("watched folder removed", faults.root_removed, "root-gone"),
