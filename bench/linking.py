@@ -112,17 +112,29 @@ def table(found: Sequence[Pair], thresholds: Thresholds) -> list[str]:
     return rows
 
 
+def _of_history(found: Sequence[Pair]) -> list[str]:
+    return table(found, Thresholds())
+
+
+def _of_rescue(found: Sequence[Pair]) -> list[str]:
+    from bench.linking_rescue import table as table_of_rescue
+
+    return table_of_rescue(found)
+
+
 def main() -> int:
     """Print one table for each repository: those that thresholds were set on, and those they are reported on."""
     parser = argparse.ArgumentParser(prog="python -m bench.linking", description=__doc__)
     parser.add_argument("--real", type=Path, metavar="DIR", required=True, help="REPOSITORY/…/NAME.ipynb/000.ipynb, …")
+    parser.add_argument("--rescue", action="store_true", help="what rescue makes of names and contents instead")
     options = parser.parse_args()
     found = pairs(options.real)
+    rows = _of_rescue if options.rescue else _of_history
     for repository in sorted({pair.repository for pair in found}):
         of_one = [pair for pair in found if pair.repository == repository]
         use = "thresholds were set on this one" if repository in SET_ON else "reported"
         print(f"\n### {repository} ({len({pair.name for pair in of_one})} notebooks; {use})\n")
-        print("\n".join(table(of_one, Thresholds())))
+        print("\n".join(rows(of_one)))
     return 0
 
 

@@ -10,7 +10,9 @@ from nbguard.executed import Confidence
 from nbguard.rescue.comparing import sources_of
 
 _ENOUGH = 0.62
-_MARGIN = 0.05
+_MARGIN = 0.15
+_ALIKE = 0.5
+_COPY_MARGIN = 0.35
 _LEAST_SHARED = 2
 _LEAST_CHARS = 4
 
@@ -24,7 +26,7 @@ class Likeness:
 
     def of(self, sources: Sequence[str]) -> tuple[str | None, Confidence]:
         """The notebook that a session's code stands in: ``probable`` when most of its weight does and no other comes
-        near, ``ambiguous`` when another does, (None, unknown) otherwise."""
+        near, ``ambiguous`` when another does, or is a copy of it, (None, unknown) otherwise."""
         lines = lines_of(sources)
         weight = sum(map(self._weight, lines))
         if not weight:
@@ -39,9 +41,19 @@ class Likeness:
         )
         if not scores or scores[0][0] < _ENOUGH or scores[0][1] < min(_LEAST_SHARED, len(lines)):
             return None, Confidence.UNKNOWN
-        best, path = scores[0][0], scores[0][2]
-        is_alone = len(scores) == 1 or best - scores[1][0] >= _MARGIN
-        return path, Confidence.PROBABLE if is_alone else Confidence.AMBIGUOUS
+        best, _, path = scores[0]
+        near = any(
+            best - score < _MARGIN or (best - score < _COPY_MARGIN and self._alike(path, other))
+            for score, _, other in scores[1:]
+        )
+        return path, Confidence.AMBIGUOUS if near else Confidence.PROBABLE
+
+    def _alike(self, one: str, other: str) -> bool:
+        """Whether the smaller of two notebooks lies, for the most part, in the other: between such, a session's lines
+        decide nothing."""
+        small, large = sorted((self._notebooks[one], self._notebooks[other]), key=len)
+        shared = sum(self._weight(line) for line in small & large)
+        return shared >= _ALIKE * sum(map(self._weight, small))
 
     def _weight(self, line: str) -> float:
         """A line that stands nowhere says nothing of which notebook it was: it weighs no more than one that is rare."""
