@@ -7,12 +7,12 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from nbguard.archive.rebuilding import BRANCHES, Rebuilt, Source, broken, rebuild
+from nbguard.archive.rebuilding import BRANCHES, Mirrored, Rebuilt, Source, broken, rebuild
 from nbguard.durable import replace_durably, unlink_quietly
 from nbguard.errors import ArchiveMoved, ArchiveTrouble, BadConfiguration, UsageError
+from nbguard.mirror import reader
 from nbguard.mirror.addresses import parse_address
 from nbguard.mirror.layout import Namespace
-from nbguard.mirror.reader import Mirrored
 from nbguard.mirror.rebuild import (
     Away,
     RebuiltNote,
@@ -22,6 +22,7 @@ from nbguard.mirror.rebuild import (
     words,
     write_note,
 )
+from nbguard.mirror.state import StateFile, key_of
 from nbguard.settings import Settings
 from nbguard.watch.mounts import mount_of, read_mounts
 
@@ -113,6 +114,7 @@ class Mending:
             catalog=self._store.catalog,
             records=self._context.places.records,
             sources=sources_of(self._context, self._install()),
+            mirrored=_mirrored(self._context),
         )
         self._store.folder.catch_up()
         self._failures, self._missing_since, self._try_at = 0, None, self._clock.monotonic()
@@ -174,6 +176,20 @@ def sources_of(context: Context, install: str) -> list[Source]:
     return found
 
 
+def _mirrored(context: Context) -> list[Mirrored]:
+    """The tips of main that mirrors are known to hold."""
+    file = StateFile(context.places.state)
+    found = []
+    for mirror in _mirrors(context):
+        try:
+            tip = file.of(key_of(mirror.name, mirror.url)).main
+        except OSError:
+            tip = None
+        if tip is not None:
+            found.append(Mirrored(mirror.name, tip))
+    return found
+
+
 def _mirrors(context: Context) -> tuple[Mirror, ...]:
     """As the configuration has them now: one may have been added while the daemon ran, perhaps for this."""
     try:
@@ -186,7 +202,7 @@ def _mirrors(context: Context) -> tuple[Mirror, ...]:
 def _from(url: str, home: str, branches: Callable[[dict[str, str]], str]) -> Callable[[str, str], None]:
     def fetch(into: str, prefix: str) -> None:
         try:
-            mirror = Mirrored(parse_address(url, home=home), environment=os.environ, home=home)
+            mirror = reader.Mirrored(parse_address(url, home=home), environment=os.environ, home=home)
         except UsageError as error:
             raise ArchiveTrouble(error.message, hint=error.hint) from error
         refs = mirror.refs()

@@ -7,23 +7,20 @@ then is the broken archive moved aside, whole, and the new one put in its place.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nbguard.archive.catalog import Catalog
+from nbguard.archive.giving_back import Salvage
 from nbguard.archive.incoming import Incoming, move_aside
-from nbguard.archive.names import tree_path
-from nbguard.archive.repository import MAIN, RECORDS, Archive, records_of
+from nbguard.archive.repository import MAIN, RECORDS, Archive
 from nbguard.archive.spool import Spool
-from nbguard.cat_file import CatFile
-from nbguard.durable import make_private_folder, replace_durably
-from nbguard.errors import ArchiveTrouble, NoArchive, storage_trouble
+from nbguard.errors import ArchiveTrouble, NoArchive
 from nbguard.git import GitFolder
-from nbguard.model import Draft, DraftKind, Version
+from nbguard.model import Version
 
 BRANCHES = {"main": MAIN, "records": RECORDS}
 CAREFUL = ("transfer.fsckObjects=true", "fetch.unpackLimit=1", "core.fsync=all", "maintenance.auto=false")
@@ -37,6 +34,14 @@ class Source:
 
     name: str
     fetch: Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """A commit that a mirror is known to hold: a new archive must go on from it, or they part for ever."""
+
+    name: str
+    commit: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +64,19 @@ def broken(archive: Archive) -> str:
     return ""
 
 
-def rebuild(archive: Archive, *, spool: Spool, catalog: Catalog, records: str, sources: Sequence[Source]) -> Rebuilt:
+def rebuild(
+    archive: Archive,
+    *,
+    spool: Spool,
+    catalog: Catalog,
+    records: str,
+    sources: Sequence[Source],
+    mirrored: Sequence[Mirrored] = (),
+) -> Rebuilt:
     """Make the archive anew; ``records`` is the folder of the record log. Use it where nothing else packs.
 
-    Raises NoArchive, or ArchiveTrouble, where no copy answers, StorageTrouble, Busy; then what was there still is, and
-    what was put into the spool meanwhile is only there twice.
+    Raises NoArchive, or ArchiveTrouble, where no copy answers that goes on from what is ``mirrored``, StorageTrouble,
+    Busy; then what was there still is, and what was put into the spool meanwhile is only there twice.
     """
     is_there = os.path.lexists(archive.folder)
     with Incoming(archive) as incoming:
@@ -71,12 +84,27 @@ def rebuild(archive: Archive, *, spool: Spool, catalog: Catalog, records: str, s
         if source is None:  # then an empty one would take its place
             raise _no_copy(archive, is_there=is_there)
         incoming.check()
-        with _Salvage(archive, incoming, catalog, spool) as salvage:
+        _check_goes_on(incoming, mirrored)
+        with Salvage(archive, incoming, catalog, spool) as salvage:
             back, lost = salvage.versions()
             salvage.records(records)
         aside = move_aside(archive, "broken") if is_there else None
         incoming.put()
     return Rebuilt(source=source.name, aside=aside, back=back, lost=tuple(lost))
+
+
+def _check_goes_on(incoming: Incoming, mirrored: Sequence[Mirrored]) -> None:
+    tip = incoming.git.tip(MAIN)
+    for one in mirrored:
+        try:
+            incoming.git.ask("merge-base", "--is-ancestor", one.commit, tip or "")
+        except ArchiveTrouble as trouble:
+            raise ArchiveTrouble(
+                f"the archive must be made anew, and the mirror {one.name}, which holds more of it than is left here, "
+                "does not answer",
+                hint=f"connect it; to go on without what is there: nbguard mirror remove {one.name}. What is kept "
+                "meanwhile lies in the spool",
+            ) from trouble
 
 
 def _no_copy(archive: Archive, *, is_there: bool) -> NoArchive | ArchiveTrouble:
@@ -159,118 +187,3 @@ def _pull(archive: Archive, into: str, tip: str, ref: str) -> None:
         *(f"--upload-pack={shlex.join(words)}", archive.folder, f"+{tip}:{ref}"),
         timeout_seconds=7200.0,
     )
-
-
-class _Salvage:
-    """Puts back into the spool what a new archive lacks and the old one can still give."""
-
-    def __init__(self, archive: Archive, incoming: Incoming, catalog: Catalog, spool: Spool) -> None:
-        self._archive = archive
-        self._incoming = incoming
-        self._catalog = catalog
-        self._spool = spool
-        self._objects: CatFile | None = None
-
-    def __enter__(self) -> _Salvage:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def versions(self) -> tuple[int, list[Version]]:
-        """How many came back, and which are lost. Raises StorageTrouble."""
-        tip = self._incoming.git.tip(MAIN)
-        there = {record.id for record in records_of(self._incoming.git, tip)} if tip is not None else set()
-        back, lost = 0, []
-        for identity in self._catalog.packed_ids():
-            if identity in there or (version := self._catalog.version(identity)) is None:
-                continue
-            if self._spool.find(identity) is not None:
-                continue  # an attempt before this one was interrupted
-            if self._give_back(version):
-                back += 1
-            else:
-                lost.append(version)
-        for decision in self._catalog.packed_decisions():
-            about = self._catalog.version(decision.about)
-            if decision.id in there or about is None or self._spool.find(decision.id) is not None:
-                continue
-            draft = _draft(about, decision.id, decision.kind)
-            self._spool.keep(replace(draft, moment=decision.moment, observed_at=decision.decided_at), b"")
-        return back, lost
-
-    def records(self, folder: str) -> None:
-        """Segments of executed cells that only the old archive has go back to the record log. Raises StorageTrouble."""
-        before, now = self._archive.git.tip(RECORDS), self._incoming.git.tip(RECORDS)
-        if before is None or before == now:
-            return
-        there = set(_listed(self._incoming.git, now)) if now is not None else set()
-        for oid, path in _listed(self._archive.git, before):
-            if (oid, path) in there or (data := self._object(oid.encode("ascii"))) is None:
-                continue
-            target = os.path.join(folder, os.path.basename(path))
-            try:
-                make_private_folder(folder)
-                if not os.path.lexists(target):
-                    replace_durably(target, data)
-            except OSError as error:
-                raise storage_trouble(error, "cannot put executed cells back into the record log") from error
-
-    def _give_back(self, version: Version) -> bool:
-        """Put a version back into the spool; False when its bytes cannot be had. Raises StorageTrouble."""
-        data: bytes | None = b""
-        if version.sha256 is not None:
-            data = self._object(f"{version.commit}:{tree_path(version.path)}".encode())
-            if data is None or hashlib.sha256(data).hexdigest() != version.sha256:
-                return False
-        self._spool.keep(_draft(version, version.id, DraftKind.VERSION), data or b"")
-        return True
-
-    def _object(self, name: bytes) -> bytes | None:
-        """An object of the old archive; None when it cannot be read."""
-        if not os.path.isdir(self._archive.folder):
-            return None
-        if self._objects is None:
-            self._objects = self._archive.git.cat_file()
-        try:
-            return self._objects.read(name)
-        except (ArchiveTrouble, OSError):
-            self._close()  # git ends at an object that is broken: the next answer comes from a new one
-            return None
-
-    def _close(self) -> None:
-        if self._objects is not None:
-            self._objects.close()
-            self._objects = None
-
-
-def _draft(version: Version, identity: str, kind: DraftKind) -> Draft:
-    """The draft that a version was; a decision is kept beside the version that it is about."""
-    is_version = kind is DraftKind.VERSION
-    return Draft(
-        id=identity,
-        kind=DraftKind.TOMBSTONE if is_version and version.sha256 is None else kind,
-        path=version.path,
-        moment=version.moment,
-        boot=version.boot,
-        observed_at=version.saved_at,
-        trigger=version.trigger,
-        root=version.root,
-        install=version.install,
-        size=version.size if is_version else 0,
-        sha256=version.sha256 if is_version else None,
-        signature=version.signature if is_version else None,
-        tip=version.tip,
-        renamed_from=version.renamed_from if is_version else None,
-        about=None if is_version else version.id,
-    )
-
-
-def _listed(git: GitFolder, tip: str) -> list[tuple[str, str]]:
-    """(blob, path) of every segment; none where the tree cannot be read."""
-    try:
-        answer = git.ask("ls-tree", "-r", "-z", tip).decode("utf-8", "replace")
-    except ArchiveTrouble:
-        return []
-    rows = [row.partition("\t") for row in answer.split("\0") if row]
-    return [(head.split()[2], path) for head, _, path in rows]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nbguard.archive.maintenance import list_packs
-from nbguard.archive.rebuilding import Source, broken, rebuild
+from nbguard.archive.rebuilding import Mirrored, Rebuilt, Source, broken, rebuild
 from nbguard.archive.record_log import SUFFIX
 from nbguard.archive.repository import MAIN, RECORDS
 from nbguard.archive.trailers import Decision
@@ -291,3 +291,29 @@ def test_without_room_for_what_must_come_back_nothing_is_moved(
     assert _rebuild(rig, copy)[2] == []
     rig.packer.pack()
     assert rig.read(late.id) == notebook_bytes("late")
+
+
+def test_a_mirror_that_is_away_and_holds_more_is_waited_for(rig: Rig, tmp_path: Path) -> None:
+    """Going on from an older commit would part the archive from its mirror for ever."""
+    _fill(rig)
+    known = {one.path for one in list_packs(rig.archive)}
+    late = rig.save(NB, notebook_bytes("mirrored"))
+    rig.packer.pack()
+    copy, there = _copy(rig, tmp_path / "copy.git"), Mirrored("disk", rig.archive.tip() or "")
+    _damage_newest_pack(rig, known)
+
+    def attempt(*sources: Source) -> Rebuilt:
+        return rebuild(
+            rig.archive,
+            spool=rig.spool,
+            catalog=rig.catalog,
+            records=rig.places.records,
+            sources=sources,
+            mirrored=[there],
+        )
+
+    with pytest.raises(ArchiveTrouble, match="the mirror disk, which holds more of it"):
+        attempt(_unreachable())
+    assert rig.archive.exists() and not Path(f"{rig.archive.folder}.broken").exists()
+    assert attempt(_unreachable(), copy).lost == ()
+    assert rig.read(late.id) == notebook_bytes("mirrored")

@@ -51,10 +51,8 @@ def test_a_vanished_archive_is_made_anew_from_the_mirror_under_the_running_daemo
     install = (guard.home / "state" / "install-id").read_text().strip()
     namespace = namespace_of("a-name-it-had-once", "ada", install)
     git(guard.archive, "push", "--quiet", str(mirror), f"refs/heads/main:refs/heads/hosts/{namespace}/main")
-    guard.stop()
     config = guard.home / "config.toml"
     config.write_text(config.read_text() + f'\n[[mirrors]]\nname = "disk"\nurl = "{mirror}"\n')
-    guard.start()
     before = guard.log(path)
     shutil.rmtree(guard.home / "emergency" / "kept" / "archive.git")  # else that copy may be taken: it is longer
     shutil.rmtree(guard.archive)
@@ -67,6 +65,7 @@ def test_a_vanished_archive_is_made_anew_from_the_mirror_under_the_running_daemo
     guard.until_no_code("archive-missing")
 
 
+@pytest.mark.long
 def test_a_damaged_newest_pack_no_longer_stops_packing(guard: Guarded) -> None:
     """What it held is read from the mirror where that has it; a mirror that is out of reach changes nothing else."""
     shutil.rmtree(next(iter(_mirrors(guard))))
