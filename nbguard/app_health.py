@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from nbguard.app import archive_of, open_store, reserve_of, scopes_of, spool_of
 from nbguard.clock import SystemClock
 from nbguard.errors import ArchiveTrouble, NbguardError
 from nbguard.health.facts import SpoolFacts
@@ -58,7 +56,7 @@ def health_sources(context: Context, bad_configuration: NbguardError | None = No
     )
     return replace(
         sources,
-        reserve=reserve_of(context.settings or Settings()).of,
+        reserve=lambda total: _reserve(context, total),
         noted=lambda: _noted(context),
         excused=lambda began: excuses(
             read_stop(places.stop), boot=boot_id(), boottime_ns=clock.boottime_ns(), began=began
@@ -82,7 +80,7 @@ def doctor_patient(context: Context, bad_configuration: NbguardError | None = No
         boot=boot_id(),
         heartbeat=beat,
         file_system=_file_system,
-        reserve=reserve_of(settings or Settings()).of,
+        reserve=lambda total: _reserve(context, total),
         catalog=lambda: _ask_catalog(context, lambda catalog: catalog.count()),
         fsck=lambda: check_archive(places.archive),
         bad_configuration=bad_configuration,
@@ -91,17 +89,26 @@ def doctor_patient(context: Context, bad_configuration: NbguardError | None = No
 
 
 def _notebooks(context: Context, roots: Sequence[str], unreadable: list[str]) -> Mapping[str, Signature]:
+    from nbguard.app import scopes_of
     from nbguard.watch.walk import walk
 
     return {path: signature for scope in scopes_of(context, roots) for path, signature in walk(scope, unreadable)}
 
 
 def _heads(context: Context) -> Sequence[Head]:
+    from nbguard.app import archive_of
+
     archive = archive_of(context)
     if not archive.exists() and not archive.was_made():
         return ()
     archive.require()
     return _ask_catalog(context, lambda catalog: catalog.heads())
+
+
+def _reserve(context: Context, total: int) -> int:
+    from nbguard.app import reserve_of
+
+    return reserve_of(context.settings or Settings()).of(total)
 
 
 def _wiped(context: Context) -> Sequence[Problem]:
@@ -124,6 +131,10 @@ def _noted(context: Context) -> Sequence[Problem]:
 
 def _ask_catalog(context: Context, ask: Callable[[Catalog], _Answer]) -> _Answer:
     """Ask a catalog that is caught up. One that turns out broken is thrown away, so the second try fills a new one."""
+    import sqlite3
+
+    from nbguard.app import open_store
+
     tries = 2
     while True:
         tries -= 1
@@ -142,6 +153,8 @@ def _ask_catalog(context: Context, ask: Callable[[Catalog], _Answer]) -> _Answer
 def _spool(context: Context) -> SpoolFacts:
     if not any(os.path.isdir(place) for place in (context.places.spool, context.places.emergency)):
         return SpoolFacts()  # nor is one made by looking
+    from nbguard.app import spool_of
+
     summary = spool_of(context).summary()
     oldest = summary.oldest_at
     age = None if oldest is None else max(0.0, SystemClock().now().timestamp() - oldest)

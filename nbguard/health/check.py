@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nbguard.alerting import Observation, Observer
 from nbguard.health.ages import awake_seconds_since, awake_since, jump_between
@@ -12,7 +13,6 @@ from nbguard.health.facts import Facts
 from nbguard.health.forecast import remember
 from nbguard.health.gather import gather, gather_light
 from nbguard.health.memory import CheckMemory
-from nbguard.health.proving import Proved, Provers, prove
 from nbguard.health.remembered import Covered, Run, Sample
 from nbguard.health.rules_notebooks import has_fallen
 from nbguard.health.sources import Sources, allowances, this_run
@@ -20,6 +20,9 @@ from nbguard.health.status import Report
 from nbguard.health.verdict import State, Verdict, assess
 from nbguard.health.weighing import ALL_CODES, NEEDS_A_WHOLE_LOOK, OF_THE_DESK, ONLY_THE_DAEMON_SEES, SEEN_BY_LIGHT
 from nbguard.settings import Checks, Settings
+
+if TYPE_CHECKING:
+    from nbguard.health.proving import Proved, Provers
 
 _BELIEVED_SECONDS = 604_800.0
 _MOST_TOLD = 200
@@ -54,6 +57,8 @@ def check_light(sources: Sources) -> Checked:
 
 def check_full(sources: Sources, provers: Provers) -> Checked:
     """Everything. Raises nothing for what is broken."""
+    from nbguard.health.proving import prove  # a light check, every other minute, has no use for it
+
     memory, run = sources.memory(), this_run(sources)
     settings = sources.settings or Settings()
     proved = prove(provers, memory, run, settings.checks, sources.clock.monotonic)
