@@ -1,4 +1,4 @@
-"""What a broken archive can still give: versions and decisions go back to the spool, executed cells to the record log."""
+"""What a broken archive can still give: versions go back to the spool, executed cells to the record log."""
 
 from __future__ import annotations
 
