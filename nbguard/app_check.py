@@ -16,6 +16,7 @@ from nbguard.health.sources import Sources
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from nbguard.alert.ping import Ping
     from nbguard.alerting import ChannelReport, MirrorReport, Weighed
     from nbguard.cli.context import Context
     from nbguard.durable import FileLock
@@ -52,6 +53,7 @@ def run_check(
     context = context if bad is None else _with_last_settings(context)
     lock = _lock(os.path.join(context.places.state, "check-light.lock" if light else "check.lock"))
     try:
+        pinging = _begin_ping(context) if sends and not light else None
         sources = check_sources(context, bad, light=light)
         checked = check_light(sources) if light else check_full(sources, provers_of(context))
         _remember(context, checked, light=light)
@@ -61,7 +63,11 @@ def run_check(
     if bad is None:
         _keep_settings(context)
     if sends and _is_set_up(context):
-        _tell(context, checked, light=light, say=say)
+        _tell(context, checked)
+    if pinging is not None:
+        _end_ping(*pinging, checked, say)
+    if sends and not light:
+        _ask_mirrors(context)
     return checked
 
 
@@ -152,7 +158,7 @@ def _with_last_settings(context: Context) -> Context:
     return before
 
 
-def _tell(context: Context, checked: Checked, *, light: bool, say: Callable[[str], None]) -> None:
+def _tell(context: Context, checked: Checked) -> None:
     """Record incidents and send what is due. Without settings nobody can be told, and the desk must not forget whom it
     would tell: then the daemon, which read the configuration when it was whole, sends."""
     from nbguard.app_alert import tell
@@ -160,21 +166,32 @@ def _tell(context: Context, checked: Checked, *, light: bool, say: Callable[[str
     if context.settings is None and checked.report.facts.bad_configuration is not None:
         return
     tell(context, checked.observation)
-    if not light and context.settings is not None and context.settings.mirrors and context.settings.channels:
+
+
+def _ask_mirrors(context: Context) -> None:
+    """What people answered on other machines, and how they stand there."""
+    if context.settings is not None and context.settings.mirrors and context.settings.channels:
         from nbguard.app_elsewhere import exchange
 
         exchange(context)
-    if not light and context.settings is not None and context.settings.alerts.ping_url:
-        _ping(context.settings.alerts.ping_url, checked, say)
 
 
-def _ping(url: str, checked: Checked, say: Callable[[str], None]) -> None:
-    """Heartbeat out: success only when protection was just proven; anything else is said at once."""
+def _begin_ping(context: Context) -> tuple[Ping, str] | None:
+    """Tell a dead man's switch that a check begins; None where there is none."""
+    url = context.settings.alerts.ping_url if context.settings is not None else ""
+    if not url:
+        return None
     import uuid
 
     from nbguard.alert.ping import Ping
 
     ping, rid = Ping(url, os.environ), str(uuid.uuid4())
+    ping.start(rid)
+    return ping, rid
+
+
+def _end_ping(ping: Ping, rid: str, checked: Checked, say: Callable[[str], None]) -> None:
+    """Heartbeat out: success only when protection was just proven; anything else is said at once."""
     codes = "\n".join(f"{each.weight}: {each.problem.code}" for each in checked.report.verdict.weighed)
     pinged = ping.success(rid, codes) if checked.is_proven else ping.fail(rid, codes)
     if not pinged.is_heard:

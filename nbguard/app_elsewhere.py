@@ -77,7 +77,10 @@ def exchange(context: Context) -> list[Answered]:
     if not settings.channels or not settings.mirrors:
         return []
     desk = open_desk(context)
-    ours = StateFile(context.places.state).read().namespace
+    try:
+        ours = StateFile(context.places.state).read().namespace
+    except OSError:
+        return []
     healthy = {report.name for report in mirror_reports(context) if report.tried_at is not None and not report.trouble}
     others: list[SharedCall] = []
     answered: list[Answered] = []
@@ -90,8 +93,8 @@ def exchange(context: Context) -> list[Answered]:
             calls = _calls_in(mirror, {name: host for name, host in hosts.items() if name != ours})
             others += [call for told in calls.values() for call in told]
             answered += _take_answers(desk, mirror, hosts.get(ours))
-        except NbguardError as error:
-            _log.info("roll calls in the mirror %s: %s", each.name, error.message)
+        except (NbguardError, OSError) as error:
+            _log.info("roll calls in the mirror %s: %s", each.name, error)
     _write(context, others)
     desk.merge(others)
     return answered

@@ -10,7 +10,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -22,6 +22,7 @@ from nbguard.masking import without_secrets
 BODY_LIMIT_BYTES = 10_000
 """What is sent at most: the protocol's default, unless a server said another number (Ping-Body-Limit)."""
 TIMEOUT_SECONDS = 10.0
+START_SECONDS = 5.0
 PAUSES_SECONDS = (1.0, 3.0)
 _IN_VAIN = frozenset({400, 401, 403, 404, 405, 409, 410, 413})
 
@@ -62,8 +63,8 @@ class Ping:
             self._trouble = f"{error.message} ({error.hint})" if error.hint else error.message
 
     def start(self, rid: str) -> Pinged:
-        """The job begins; ``rid`` (a UUID) ties this to its end."""
-        return self._ping("/start", rid, "")
+        """The job begins; ``rid`` (a UUID) ties this to its end. Tried once, for five seconds: the job comes first."""
+        return self._ping("/start", rid, "", pauses=(), deadline_seconds=START_SECONDS)
 
     def success(self, rid: str, body: str = "") -> Pinged:
         """It did what it should. Only after real success."""
@@ -81,21 +82,32 @@ class Ping:
         """The exit status of a command: 0 is success."""
         return self._ping(f"/{min(max(status, 0), 255)}", rid, body)
 
-    def _ping(self, action: str, rid: str, body: str) -> Pinged:
+    def _ping(
+        self,
+        action: str,
+        rid: str,
+        body: str,
+        *,
+        pauses: Sequence[float] = PAUSES_SECONDS,
+        deadline_seconds: float | None = None,
+    ) -> Pinged:
         if self._trouble:
             return Pinged(is_heard=False, answer=self._trouble, refused=True)
-        if self._before is not None and self._before.is_under_way():
-            return Pinged(is_heard=False, answer="the ping before this one still waits for an answer")
-        self._before = Errand(lambda: self._tries(action, rid, body), "ping")
-        pinged = self._before.answer(self._deadline_seconds)
+        seconds = min(deadline_seconds or self._deadline_seconds, self._deadline_seconds)
+        ends_at = time.monotonic() + seconds
+        if self._before is not None:
+            self._before.answer(seconds)
+            if self._before.is_under_way():
+                return Pinged(is_heard=False, answer="the ping before this one still waits for an answer")
+        self._before = Errand(lambda: self._tries(action, rid, body, pauses, ends_at), "ping")
+        pinged = self._before.answer(ends_at - time.monotonic())
         if pinged is None:
-            return Pinged(is_heard=False, answer=f"no answer within {self._deadline_seconds:g} s")
+            return Pinged(is_heard=False, answer=f"no answer within {seconds:g} s")
         secrets = (self._url, urlsplit(self._url).path.strip("/"))
         return Pinged(is_heard=pinged.is_heard, answer=without_secrets(pinged.answer, secrets), refused=pinged.refused)
 
-    def _tries(self, action: str, rid: str, body: str) -> Pinged:
-        ends_at = time.monotonic() + self._deadline_seconds
-        for pause in PAUSES_SECONDS:
+    def _tries(self, action: str, rid: str, body: str, pauses: Sequence[float], ends_at: float) -> Pinged:
+        for pause in pauses:
             pinged = self._try(action, rid, body, min(self._timeout_seconds, ends_at - time.monotonic()))
             if pinged.is_heard or pinged.refused or time.monotonic() + pause >= ends_at:
                 return pinged

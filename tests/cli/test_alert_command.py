@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from nbguard.settings import Channel, Settings
 from nbguard.settings_writing import as_toml
 from tests.alert.servers import Mailbox, Web, free_port, smtp
 from tests.alert.servers import http as web_server
-from tests.helpers import REPOSITORY, Answer, nbguard
+from tests.helpers import REPOSITORY, Answer, nbguard, notebook_bytes
 
 CODE = re.compile(r"nbguard ack ([0-9A-Z]{4}-[0-9A-Z]{4})")
 
@@ -188,6 +189,28 @@ def test_a_page_on_this_machine_takes_the_code(home: Path) -> None:
         child.kill()
         child.communicate()
     assert state_of("mail") == "live"
+
+
+def test_a_full_check_tells_a_dead_mans_switch_how_it_went(home: Path) -> None:
+    work = home / "work"
+    work.mkdir()
+    (work / "a.ipynb").write_bytes(notebook_bytes("a"))
+    assert nbguard("setup", "--yes", "--no-service", "--watch", str(work)).code == 0
+    assert nbguard("run", "--once").code == 0
+    path = Path(os.environ["NBGUARD_HOME"], "config.toml")
+    with web_server(Web()) as web:
+        path.write_text(f'{path.read_text()}\n[alerts]\nping_url = "{web.url}/hush"\n')
+        silent = [nbguard("check", "--light"), nbguard("check", "--no-send")]
+        assert web.requests == []
+        proven = nbguard("check")
+        (work / "a.ipynb").write_bytes(notebook_bytes("a", "b"))
+        shutil.rmtree(Path(os.environ["NBGUARD_HOME"], "archive.git"))
+        broken = nbguard("check")
+    asked = [urlsplit(request.path) for request in web.requests]
+    assert [each.path for each in asked] == ["/hush/start", "/hush", "/hush/start", "/hush/fail"]
+    assert asked[0].query == asked[1].query != asked[2].query
+    assert b"archive-missing" in web.requests[-1].body
+    assert all(map(hides, (*silent, proven, broken)))
 
 
 def test_a_port_that_is_taken_is_said(home: Path) -> None:
