@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
+import socket
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -56,8 +58,12 @@ class Mirrors:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _holdings(self, mirror: Mirror) -> Iterator[_Holding]:
-        """What it has of this installation; of all where ours is not known any more. Raises NbguardError, OSError."""
+        """What it has of this user's installations on this machine; of all where there is none of these.
+
+        Raises NbguardError, OSError.
+        """
         from nbguard.mirror.addresses import parse_address
+        from nbguard.mirror.layout import namespace_of
         from nbguard.mirror.reader import Mirrored
         from nbguard.mirror.there import hosts_in
 
@@ -65,7 +71,8 @@ class Mirrors:
         address = parse_address(mirror.url, home=home)
         mirrored = Mirrored(address, environment=os.environ, home=home)
         hosts = hosts_in(mirrored.refs())
-        ours = [host for name, host in hosts.items() if name.endswith(f"-{self._install()}")]
+        here = namespace_of(socket.gethostname(), _user(), "0" * 8).removesuffix("0" * 8)
+        ours = [host for name, host in hosts.items() if name.startswith(here) or name.endswith(f"-{self._install()}")]
         for host in ours or hosts.values():
             branches = self._missing_here(host)
             if branches:
@@ -178,6 +185,13 @@ class _Holding:
         library = executed_library(self._context)
         self._opened.append(library)
         return library
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _objects_in(path: str) -> str | None:

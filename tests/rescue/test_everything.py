@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +29,7 @@ Ask = Callable[..., Answer]
 SHARED = "import csv\nimport json\nimport math"
 HIDDEN = {
     "archive": "from_archive = 'kept and packed'",
+    "mirror": "mirrored_by_a_former_installation = True",
     "spool": "def from_spool():\n    return 'kept, not packed'",
     "checkpoint": f"{SHARED}\nimport checkpoint_only",
     "pre-save": "pre_save = [value for value in range(10)]",
@@ -49,6 +51,7 @@ def test_each_cell_comes_back_from_the_one_source_that_has_it(
 ) -> None:
     """Real git, sqlite, kernel, trash naming, archive and recorder; nothing else knows the cells."""
     path = work / "lost.ipynb"
+    mirror(home, path)
     put(path, one("archive"))
     assert nbguard("run", "--watch", str(work), "--once").code == 0
     put(path, one("spool"))
@@ -100,6 +103,16 @@ def test_each_cell_comes_back_from_the_one_source_that_has_it(
 
 def one(source: str) -> bytes:
     return notebook_bytes(HIDDEN[source])
+
+
+def mirror(home: Path, path: Path) -> None:
+    """An archive that is gone, all but its mirror and the configuration that names it."""
+    put(path, one("mirror"))
+    assert nbguard("run", "--watch", str(path.parent), "--once").code == 0
+    assert nbguard("mirror", "add", str(home.parent / f"{home.name}-mirror.git"), "--yes").code == 0
+    assert nbguard("mirror", "sync").code == 0
+    for name in ("archive.git", "state", "spool", "emergency"):
+        shutil.rmtree(Path(os.environ["NBGUARD_HOME"]) / name, ignore_errors=True)
 
 
 def hide_in_files(home: Path, work: Path) -> None:
