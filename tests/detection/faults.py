@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.alert.servers import Mailbox, smtp
 from tests.detection.machine import Machine, machine
 from tests.helpers import REPOSITORY, notebook_bytes, poll
 from tests.journeys.disks import PLAIN_USER, Disk, broken_disk, disk
@@ -287,6 +289,71 @@ def clock_set(offset: str) -> Strike:
         yield time.monotonic()
 
     return strike
+
+
+# -- people --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def with_mail_first(base: Path) -> Generator[Machine]:
+    """Two proven channels of two humans: mail, by a real server on loopback, and letters."""
+    with smtp(Mailbox()) as mailbox:
+        url = f"mailto://127.0.0.1:{mailbox.port}/?from=nbguard@example.org&to=ada@example.org&mode=insecure"
+        with machine(base, extra=AT_ONCE, channels=(url, "")) as made:
+            made.mailbox = mailbox
+            poll(lambda: mailbox.mails and made.letters(), 60.0)
+            for text in (mailbox.mails[0].get_content(), made.letters()[0][1]):
+                found = re.search(r"nbguard ack ([0-9A-Z-]{8,})", text)
+                assert found is not None, text
+                answer = made.guard.nbguard("ack", found[1])
+                assert answer.code == 0, answer
+            states = [each["state"] for each in made.guard.nbguard("alert", "list", "--json").json]
+            assert states == ["live", "live"], states
+            yield made
+
+
+@contextmanager
+def mail_refused(made: Machine) -> Generator[float]:
+    """The mail server knows the recipient no more; then the daemon is killed."""
+    assert made.mailbox is not None
+    made.mailbox.rcpt = "550 5.1.1 no such user"
+    asked = len(made.mailbox.recipients)
+    made.guard.kill()
+    moment = time.monotonic()
+    poll(lambda: len(made.mailbox.recipients) > asked, 60.0)  # type: ignore[union-attr]  # asserted above
+    yield moment
+
+
+@contextmanager
+def mail_unread(made: Machine) -> Generator[float]:
+    """The mail of an incident is accepted, and nobody answers; what counts begins with that mail."""
+    assert made.mailbox is not None
+    before = len(made.mailbox.mails)
+    made.guard.kill()
+    poll(lambda: len(made.mailbox.mails) > before, 60.0)  # type: ignore[union-attr]  # asserted above
+    yield time.monotonic()
+
+
+# -- mirrors -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def with_a_mirror(base: Path) -> Generator[Machine]:
+    with machine(base, extra=AT_ONCE) as made:
+        added = made.guard.nbguard("mirror", "add", str(base / "mirror.git"), "--yes")
+        assert added.code == 0, added
+        assert made.guard.stop() == 0
+        made.guard.start()
+        yield made
+
+
+@contextmanager
+def mirror_unreachable(made: Machine) -> Generator[float]:
+    """The disk is unplugged; then something is saved."""
+    mirror = made.guard.home.parent / "mirror.git"
+    mirror.rename(mirror.with_name("unplugged.git"))
+    made.save("not there.ipynb", "x = 1")
+    yield time.monotonic()
 
 
 # -- a plain user, for whom permissions hold ---------------------------------------------------------------------------

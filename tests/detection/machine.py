@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nbguard.settings import Alerts, Checks, Intervals, RollCall
+from tests.alert.servers import Mailbox
 from tests.helpers import notebook_bytes, poll
 from tests.journeys.disks import BreakableDisk
 from tests.journeys.guarded import Guarded
@@ -67,12 +68,13 @@ class Look:
 
 @dataclass
 class Machine:
-    """``guard`` has the daemon; checks run while :meth:`checking` is on."""
+    """``guard`` has the daemon. A channel without a URL is a command that leaves letters in the inbox."""
 
     guard: Guarded
     inbox: Path
     extra: dict[str, dict[str, object]] = field(default_factory=dict)
     channels: Sequence[str] = ("",)
+    mailbox: Mailbox | None = None
     looks: list[Look] = field(default_factory=list)
     device: BreakableDisk | None = None
     clock: WallClock | None = None
@@ -90,10 +92,11 @@ class Machine:
         ]
         for name, values in at_pace(more=self.extra).items():
             lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
-        for number, command in enumerate(self.channels):
-            words = command or f"cat >'{self.inbox}/.new.'$$ && mv '{self.inbox}/.new.'$$ '{self.inbox}/{number}.'$$"
-            lines += ["", "[[channels]]", f'name = "letters-{number}"', f'human = "human-{number}"']
-            lines += [f"command = {json.dumps(['/bin/sh', '-c', words])}"]
+        words = f"cat >'{self.inbox}/.new.'$$ && mv '{self.inbox}/.new.'$$ '{self.inbox}/'$$"
+        letters = f"command = {json.dumps(['/bin/sh', '-c', words])}"
+        for number, url in enumerate(self.channels):
+            lines += ["", "[[channels]]", f'name = "channel-{number}"', f'human = "human-{number}"']
+            lines += [f"url = {json.dumps(url)}" if url else letters]
         path = self.guard.home / "config.toml"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         path.chmod(0o600)

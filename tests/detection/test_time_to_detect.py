@@ -70,7 +70,10 @@ FAULTS = [
         }.items()
     ),
     row(
-        "thread ended: watchdog's dispatcher", faults.thread_ended("InotifyObserver"), "watcher-dead", on=faults.with_a_way_in
+        "thread ended: watchdog",
+        faults.thread_ended("InotifyObserver"),
+        "watcher-dead",
+        on=faults.with_a_way_in,
     ),
     row("watched folder renamed", faults.root_renamed, "root-gone"),
     row("watched folder removed", faults.root_removed, "root-gone"),
@@ -88,6 +91,9 @@ FAULTS = [
     row("inodes full", faults.inodes_full, "no-inodes", on=faults.on_a_small_disk),
     row("disk read-only", faults.disk_read_only, "read-only", on=faults.on_a_small_disk),
     row("disk failing", faults.disk_failing, "io-error", on=faults.on_a_breakable_disk),
+    row("mirror unreachable", faults.mirror_unreachable, "mirror-late", on=faults.with_a_mirror, is_told=False),
+    row("mail refused", faults.mail_refused, "daemon-down", minutes=_DAEMON, on=faults.with_mail_first),
+    row("mail accepted and unread", faults.mail_unread, "daemon-down", minutes=34.0, on=faults.with_mail_first),
     row("clock set back 2 h", faults.clock_set("-7200s"), "clock-jumped", on=faults.with_a_clock, is_told=False),
     row("clock set forward 1 d", faults.clock_set("+86400s"), "clock-jumped", on=faults.with_a_clock, is_told=False),
 ]
