@@ -69,8 +69,10 @@ def _load(url: str, scheme: str, timeout_seconds: float) -> tuple[Apprise, Notif
 
         Apprise.instantiate("json://localhost")
     for name in ("apprise", "urllib3"):  # their lines hold tokens and answers; what matters comes back as Sent
-        logging.getLogger(name).propagate = False
-        logging.getLogger(name).addHandler(logging.NullHandler())
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
     asset = AppriseAsset(app_id="nbguard", app_desc="nbguard", app_url="", secure_logging=True, async_mode=False)
     try:
         service = Apprise.instantiate(_with_limits(url, timeout_seconds), asset=asset)

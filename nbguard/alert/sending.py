@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from nbguard.alert.bounded import Errand
@@ -52,6 +53,7 @@ class ChannelSender:
         self._build = build
         self._deadline_seconds = deadline_seconds
         self._routes: dict[Channel, Route | Sent] = {}
+        self._building = threading.Lock()  # channels send side by side, and Apprise loads its modules once
         self._hanging: dict[Channel, Errand[Sent]] = {}
         for channel in channels:
             self._route(channel)
@@ -65,7 +67,7 @@ class ChannelSender:
         route = self._route(channel)
         if isinstance(route, Sent):
             if not route.refused:  # a file that was not there yet, a variable: worth another look
-                del self._routes[channel]
+                self._routes.pop(channel, None)
             return route
         before = self._hanging.get(channel)
         if before is not None and before.is_under_way():
@@ -81,16 +83,19 @@ class ChannelSender:
         return sent
 
     def _route(self, channel: Channel) -> Route | Sent:
-        if channel not in self._routes:
-            try:
-                self._routes[channel] = self._build(channel)
-            except BadChannel as error:
-                words = f"{error.message} ({error.hint})" if error.hint else error.message
-                self._routes[channel] = Sent(is_sent=False, answer=_presentable(words), refused=error.for_good)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one channel must not end the others, and its words may hold the URL
-                answer = f"the channel cannot be used ({type(error).__name__})"
-                self._routes[channel] = Sent(is_sent=False, answer=answer)
-        return self._routes[channel]
+        with self._building:
+            if channel not in self._routes:
+                self._routes[channel] = self._built(channel)
+            return self._routes[channel]
+
+    def _built(self, channel: Channel) -> Route | Sent:
+        try:
+            return self._build(channel)
+        except BadChannel as error:
+            words = f"{error.message} ({error.hint})" if error.hint else error.message
+            return Sent(is_sent=False, answer=_presentable(words), refused=error.for_good)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one channel must not end the others, and its words may hold the URL
+            return Sent(is_sent=False, answer=f"the channel cannot be used ({type(error).__name__})")
 
 
 def open_sender(
