@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.errors import UsageError
 from nbguard.mirror.addresses import Address, parse_address
-from nbguard.mirror.folder import is_vacant, make_mirror, refuse_within, shares_file_system
+from nbguard.mirror.folder import check_folder, is_vacant, make_mirror, refuse_within, shares_file_system
 from nbguard.mirror.layout import plain_name
 from nbguard.settings import Mirror, Settings
 
@@ -57,15 +57,27 @@ def configured_name(context: Context, text: str) -> str | None:
 
 
 def lies_vacant(address: Address) -> bool:
-    """Whether a mirror is to be made there first. Raises UsageError, when not even the folder above it is there."""
+    """Whether a mirror is to be made there first. Raises UsageError when not even the folder above it is there,
+    MirrorTrouble and Refused when something else is there."""
     path = address.path
-    if path is None or not is_vacant(path):
+    if path is None:
+        return False
+    if os.path.ismount(path):
+        hint = f"name a folder on it: {os.path.join(path, 'nbguard.git')}"
+        raise UsageError(f"{path} is a whole disk", hint=hint)
+    if not is_vacant(path):
+        check_folder(path)
         return False
     if not os.path.isdir(os.path.dirname(path)):
         raise UsageError(
             f"{os.path.dirname(path)} is not there", hint="mount the disk, or make the folder, and ask again"
         )
     return True
+
+
+def is_on_the_same_disk(context: Context, address: Address) -> bool:
+    """Whether what destroys the archive's file system destroys this copy as well."""
+    return address.path is not None and shares_file_system(address.path, (context.places.archive,))
 
 
 def make_there(address: Address) -> None:

@@ -55,6 +55,8 @@ def add_mirror(context: Context, url: str, name: str | None = None, *, yes: bool
     if dry_run:
         say(f"would mirror to {address.shown}, as {mirror.name}{' (a new repository)' if is_new else ''}")
         return
+    if adding.is_on_the_same_disk(context, address):
+        say("this is the file system of the archive: what destroys it takes both")
     _confirm(address, is_new=is_new, yes=yes)
     if is_new:
         adding.make_there(address)

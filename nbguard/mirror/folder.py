@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable
 
-from nbguard.durable import fsync_file, fsync_folder
+from nbguard.durable import fsync_file, fsync_folder, unlink_quietly
 from nbguard.errors import ArchiveTrouble, Refused, storage_trouble
 from nbguard.git import GitFolder
 from nbguard.mirror.child import MirrorTrouble
@@ -103,6 +103,23 @@ def make_durable(path: str, namespace: Namespace) -> None:
             continue  # its owner packed the refs away
         except OSError as error:
             raise MirrorTrouble(f"{path}: {error.strerror}", hint="see that its disk is in order") from error
+
+
+def remove_stale_locks(path: str, namespace: Namespace, older_than: float) -> None:
+    """git's own locks in our namespace that a killed push left (nobody else pushes there, and none lasts so long):
+    they would stop every later one. ``older_than`` is in seconds since 1970."""
+    folder = os.path.join(path, os.path.dirname(namespace.main))
+    try:
+        with os.scandir(folder) as entries:
+            stale = [
+                entry.path
+                for entry in entries
+                if entry.name.endswith(".lock") and entry.stat(follow_symlinks=False).st_mtime < older_than
+            ]
+        for lock in stale:
+            unlink_quietly(lock)
+    except OSError:
+        return  # the push says what is wrong with the disk
 
 
 def refuse_within(path: str, folders: Iterable[tuple[str, str]]) -> None:

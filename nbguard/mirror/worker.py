@@ -16,7 +16,8 @@ from nbguard.errors import Busy, NbguardError, ReadBackFailed
 from nbguard.mirror import backoff
 from nbguard.mirror.addresses import Address, Transport, parse_address
 from nbguard.mirror.child import MirrorTrouble, Patience, Stopped
-from nbguard.mirror.folder import check_folder, device_of, make_durable, trouble_of, trouble_of_disk
+from nbguard.mirror.folder import check_folder, device_of, make_durable, remove_stale_locks, trouble_of, trouble_of_disk
+from nbguard.mirror.layout import Namespace
 from nbguard.mirror.push import MirrorForeign, Ours, Push
 from nbguard.mirror.reader import Mirrored
 from nbguard.mirror.remote import Remote
@@ -32,6 +33,7 @@ _SAMPLES_ASKED = 32
 _SAMPLE_SECONDS = 3_600.0  # over a network, a sample costs a connection of its own
 _IDLE_SAMPLE_SECONDS = 86_400.0
 _WHOLE_SECONDS = 604_800.0
+_STALE_LOCK_SECONDS = 3_600.0  # git holds one while it writes forty bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +112,14 @@ class Rounds:
                 self._patience.ask(path, lambda: check_folder(path))
             # Before the tips are read: then all of them are in what is pushed.
             samples = self._chosen_samples(state, whole=whole)
+            ours = self._sources.ours()
+            if address.path is not None:
+                path, before = address.path, self._clock.now().timestamp() - _STALE_LOCK_SECONDS
+                self._patience.ask(path, lambda: remove_stale_locks(path, ours.namespace, before))
             with self._remote(address) as remote:
                 push = Push(
                     remote,
-                    self._sources.ours(),
+                    ours,
                     state,
                     clock=self._clock,
                     read_small=lambda ref, name: self._read_small(address, ref, name),
@@ -121,7 +127,7 @@ class Rounds:
                     progress=progress,
                 )
                 pushed = push.run()
-                state = self._verify(remote, push.state, samples, pushed=pushed, whole=whole)
+                state = self._verify(remote, push.state, samples, ours.namespace, pushed=pushed, whole=whole)
             state = backoff.after_success(state, now=self._clock.now())
         except Stopped:
             if push is not None:
@@ -174,14 +180,20 @@ class Rounds:
         return self._sources.samples(_SAMPLES_ASKED if whole else _SAMPLES) if is_due else ()
 
     def _verify(
-        self, remote: Remote, state: MirrorState, samples: Sequence[Sample], *, pushed: bool, whole: bool
+        self,
+        remote: Remote,
+        state: MirrorState,
+        samples: Sequence[Sample],
+        namespace: Namespace,
+        *,
+        pushed: bool,
+        whole: bool,
     ) -> MirrorState:
         """Read back what is due to be read. Raises ReadBackFailed."""
         now, path = self._clock.now(), remote.address.path
         often = 0.0 if path is not None else _SAMPLE_SECONDS
         if path is not None and pushed:
-            space = self._sources.ours().namespace
-            self._patience.ask(path, lambda: make_durable(path, space))
+            self._patience.ask(path, lambda: make_durable(path, namespace))
         if whole or _is_old(state.sampled_at, now, often if pushed else _IDLE_SAMPLE_SECONDS):
             around = self._around
             how = read_back(remote, samples, archive=around.archive, state=around.state)

@@ -64,6 +64,13 @@ def test_a_mirror_among_what_it_mirrors_is_refused(base: Path, where: str) -> No
     assert done.code == 1 and "lie in each other" in done.talk
 
 
+def test_a_folder_that_holds_something_else_is_refused_before_anything_is_written(base: Path) -> None:
+    (base / "thesis").mkdir()
+    (base / "thesis" / "a.txt").write_text("mine")
+    done = nbguard("mirror", "add", str(base / "thesis"), "--yes")
+    assert done.code == 1 and "no bare git repository" in done.talk and _list() == []
+
+
 @pytest.mark.parametrize("url", ["--", "ext::sh -c 'touch x'", "http://host/x.git", "ssh://a:b@host/x"])
 def test_what_is_no_address_is_wrong_usage(base: Path, url: str) -> None:
     done = nbguard("mirror", "add", "--yes", "--", url) if url != "--" else nbguard("mirror", "add", "--yes", "-x")

@@ -368,6 +368,42 @@ def _steps_of(rig: Rig, commits: int) -> None:
     StateFile(str(rig.state)).put(key_of(mirror.name, mirror.url), MirrorState(step_commits=commits))
 
 
+def test_a_lock_that_a_killed_push_left_stops_nothing_for_ever(rig: Rig) -> None:
+    rig.keep("one")
+    mirror = rig.disk()
+    rig.push()
+    lock = mirror / f"{rig.space.main}.lock"
+    lock.write_text("")
+    rig.keep("two")
+    with pytest.raises(ArchiveTrouble):
+        rig.push()
+    hours_ago = rig.clock.now().timestamp() - 7_300
+    os.utime(lock, (hours_ago, hours_ago))
+    assert rig.push().main == rig.tip() and not lock.exists()
+
+
+def test_executed_cells_and_the_roll_call_are_mirrored_too(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.keep("one")
+    mirror = rig.disk()
+    called = [b'{"v": 1}\n']
+    monkeypatch.setattr("nbguard.app_mirror.roll_call_of", lambda context: called[0])
+    for number in range(3):
+        tree = git(rig.archive, "rev-parse", "main^{tree}")
+        parent = ("-p", git(rig.archive, "rev-parse", "records")) if number else ()
+        records = git(rig.archive, "commit-tree", tree, *parent, "-m", f"records {number}")
+        git(rig.archive, "update-ref", "refs/heads/records", records)
+        rig.clock.move(60)
+        assert rig.push().records == records == refs(mirror)[rig.space.records]
+    assert git(mirror, "show", f"{rig.space.roll_call}:roll-call.json") == '{"v": 1}'
+    before = refs(mirror)[rig.space.roll_call]
+    rig.clock.move(600)
+    rig.push()
+    assert refs(mirror)[rig.space.roll_call] == before  # nothing new, nothing pushed
+    called[0] = b'{"v": 1, "humans": []}\n'
+    rig.push()
+    assert "humans" in git(mirror, "show", f"{rig.space.roll_call}:roll-call.json")
+
+
 def test_a_push_beside_a_busy_packer_waits_for_no_lock(rig: Rig) -> None:
     rig.keep("one")
     mirror = rig.disk()
