@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbguard.alerting import ChannelReport, Observation, Observer, Sent, Weighed, Weight
 from nbguard.clock import Clock, SystemClock
-from nbguard.errors import Refused
+from nbguard.errors import BadConfiguration, Refused
 from nbguard.model import Problem
 from nbguard.notices import as_problem, failed_units, write_notice
 from nbguard.places import last_resort
@@ -20,6 +21,7 @@ from nbguard.settings import Channel, Settings
 if TYPE_CHECKING:
     from nbguard.alert.desk import AlertDesk, Stepped
     from nbguard.alert.roll_call import SharedCall
+    from nbguard.alert.shared_json import Fetched
     from nbguard.alert.store import AlertStore
     from nbguard.cli.context import Context
 
@@ -48,13 +50,45 @@ SEEN_TO_BE_OVER_BY_THE_DAEMON = frozenset({"checker-late", "unit-failed", "home-
 _GAPS = frozenset({"home-wiped", "own-files-removed"})
 
 
+class ConfigurationNow:
+    """The configuration as it is on disk, read again only when its file changed."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._mark: tuple[int, int, int] | None = None
+        self._settings: Settings | None = None
+
+    def settings(self) -> Settings | None:
+        """None where there is none, or none that can be used."""
+        from nbguard.settings_reading import load_settings
+
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            self._settings, self._mark = None, None
+            return None
+        mark = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if mark != self._mark:
+            self._mark = mark
+            try:
+                self._settings = load_settings(self._path)
+            except BadConfiguration:
+                self._settings = None
+        return self._settings
+
+    def has(self, channels: Sequence[Channel]) -> bool:
+        """Whether these are its channels."""
+        settings = self.settings()
+        return settings is not None and settings.channels == tuple(channels)
+
+
 def open_desk(context: Context, *, clock: Clock | None = None, at_once: bool = False) -> AlertDesk:
     """The alert desk over this installation's state. ``at_once``: every channel is built now, and delivers also after
     our own files are gone; else each is when it is used."""
     from nbguard.alert.desk import AlertDesk
     from nbguard.alert.sending import open_sender, shown_address
 
-    settings = context.settings or Settings()
+    settings, now = context.settings or Settings(), ConfigurationNow(context.places.config)
     sender = open_sender(
         settings.channels,
         timeout_seconds=settings.alerts.send_timeout_seconds,
@@ -72,6 +106,7 @@ def open_desk(context: Context, *, clock: Clock | None = None, at_once: bool = F
         host=socket.gethostname(),
         show=lambda line: write_notice(context.places.notice, line),
         address=shown_address,
+        is_current=lambda: now.has(settings.channels),
     )
 
 
@@ -83,9 +118,19 @@ def store_of(context: Context) -> AlertStore:
     places = context.places
     path = os.path.join(places.state, FILE)
     copies = (os.path.join(places.emergency, FILE),) if places.emergency else ()
+    if not os.path.isdir(places.state):
+        copies = (*copies, *_where_homes_were_wiped())
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     name = f"nbguard-alerts-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}.json"
     return AlertStore(path, copies, last_resort=os.path.join(runtime, name) if os.path.isabs(runtime) else "")
+
+
+def _where_homes_were_wiped() -> tuple[str, ...]:
+    """What a daemon remembers that goes on after its home was wiped: its messages can still be answered."""
+    from nbguard.places import open_to_all
+    from nbguard.refuge.notes import find_notes
+
+    return tuple(os.path.join(note.folder, FILE) for note in find_notes(open_to_all(), os.getuid())[:1])
 
 
 def tell(context: Context, observation: Observation, *, sends: bool = True) -> Stepped | None:
@@ -117,17 +162,25 @@ def roll_call_of(context: Context) -> bytes | None:
     return roll_call_text(open_desk(context).export())
 
 
+def fetched_elsewhere(context: Context) -> dict[str, Fetched]:
+    """What was last fetched from mirrors about people; empty without mirrors."""
+    from nbguard.alert.shared_json import fetched_in
+
+    if context.settings is None or not context.settings.mirrors:
+        return {}
+    try:
+        with open(os.path.join(context.places.state, ELSEWHERE), "rb") as file:
+            return fetched_in(file.read(_MOST_BYTES))
+    except OSError:
+        return {}
+
+
 def stand_elsewhere(context: Context) -> tuple[SharedCall, ...]:
     """How people stood on other machines with the same mirror, when the mirror was last asked."""
     from nbguard.alert.shared_json import roll_calls_in
 
-    if context.settings is None or not context.settings.mirrors:
-        return ()
-    try:
-        with open(os.path.join(context.places.state, ELSEWHERE), "rb") as file:
-            return roll_calls_in(file.read(_MOST_BYTES))
-    except OSError:
-        return ()
+    files = fetched_elsewhere(context).values()
+    return tuple(call for each in files if each.text for call in roll_calls_in(each.text.encode()))
 
 
 def send_test(context: Context, channel: Channel) -> Sent:
@@ -162,6 +215,8 @@ class DaemonAlerts:
         self._context = context
         self._clock = clock
         self._problems = problems
+        self._settings = context.settings or Settings()
+        self._configuration = ConfigurationNow(context.places.config)
         self._desk: AlertDesk | None = None
         self._elsewhere: tuple[SharedCall, ...] = ()
 
@@ -171,6 +226,7 @@ class DaemonAlerts:
 
     def step(self) -> None:
         """One look and one round of sending."""
+        self._follow()
         assert self._desk is not None
         if (elsewhere := stand_elsewhere(self._context)) != self._elsewhere:
             self._elsewhere = elsewhere
@@ -192,6 +248,19 @@ class DaemonAlerts:
         )
         self._desk.step()
 
+    def _follow(self) -> None:
+        """Channels that came, went or changed since this daemon began. Other settings wait for its next start."""
+        settings = self._configuration.settings()
+        if settings is None or _about_alerts(settings) == _about_alerts(self._settings):
+            return
+        self._settings, self._elsewhere = settings, ()
+        self._context = replace(self._context)
+        self._desk = open_desk(self._context, clock=self._clock, at_once=True)
+
     def _noted(self) -> Iterable[Problem]:
         """Units that failed: a check whose program is gone cannot say so."""
         return map(as_problem, failed_units(self._context.places.emergency, last_resort()))
+
+
+def _about_alerts(settings: Settings) -> tuple[object, ...]:
+    return settings.channels, settings.alerts, settings.roll_call

@@ -46,7 +46,9 @@ class AlertDesk:
 
     No method raises for a disk that is full or a channel that fails; what could not be written is among ``problems``,
     and until it can be, this process remembers it. ``show`` takes the line for prompts (empty: nothing is wrong) and
-    may raise OSError; ``address`` is a channel without its secrets.
+    may raise OSError; ``address`` is a channel without its secrets. ``is_current`` says whether the channels are those
+    of the configuration as it is now: a desk that knows older ones, or none because nothing can be read, leaves the
+    standing of channels alone, and sends through those that it knows.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class AlertDesk:
         host: str,
         show: Callable[[str], None] = lambda line: None,
         address: Callable[[Channel], str] = lambda channel: channel.name,
+        is_current: Callable[[], bool] = lambda: True,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._keeping = Keeping(store, clock=clock, boot=boot, random=random)
@@ -71,6 +74,7 @@ class AlertDesk:
         self._host = host
         self._show = show
         self._address = address
+        self._is_current = is_current
         self._random = random
         self._elsewhere: tuple[SharedCall, ...] = ()
         self._is_shown = True
@@ -143,8 +147,7 @@ class AlertDesk:
         """Every channel, in the order of the configuration."""
         state, now = self._look()
         return tuple(
-            report_of(way, channel_state(way, now, self._pace.calls), self._address(self._channels[way.name]))
-            for way in state.ways
+            report_of(way, channel_state(way, now, self._pace.calls), self._address_of(way.name)) for way in state.ways
         )
 
     def open_incidents(self) -> tuple[Incident, ...]:
@@ -172,7 +175,8 @@ class AlertDesk:
             return True
         state, now = self._keeping.look()
         planned = self._planned(state, now)
-        return planned != state or any(is_ready(way, now) for way in planned.ways if way.name not in tried)
+        left = tried | self._strangers(planned)
+        return planned != state or any(is_ready(way, now) for way in planned.ways if way.name not in left)
 
     def _planned(self, state: State, now: Instant) -> State:
         state = self._with_channels(state)
@@ -191,7 +195,9 @@ class AlertDesk:
 
         def claimed(state: State, now: Instant) -> State:
             letters.clear()
-            after, found = claim(self._planned(state, now), now, self._pace, self._mint, but_not=but_not)
+            planned = self._planned(state, now)
+            left = but_not | self._strangers(planned)
+            after, found = claim(planned, now, self._pace, self._mint, but_not=left)
             messages = ((letter, write(letter, after, self._host, now, silent_days=days)) for letter in found)
             letters.extend((letter, message) for letter, message in messages if message is not None)
             return after
@@ -221,7 +227,20 @@ class AlertDesk:
         return results
 
     def _with_channels(self, state: State) -> State:
+        if not self._is_current():
+            return state
         return with_channels(state, tuple(self._channels.values()), lambda channel: _digest(state.salt, channel))
+
+    def _strangers(self, state: State) -> frozenset[str]:
+        """Channels that this process does not know, or not as they are now: another one sends through them."""
+        return frozenset(
+            way.name
+            for way in state.ways
+            if way.name not in self._channels or _digest(state.salt, self._channels[way.name]) != way.digest
+        )
+
+    def _address_of(self, name: str) -> str:
+        return self._address(self._channels[name]) if name in self._channels else ""
 
     def _mint(self) -> tuple[str, str]:
         return code_of(self._random(5)), self._random(8).hex()

@@ -120,6 +120,7 @@ class Town:
         self.boxes = Boxes(self.clock)
         self.wrong: dict[tuple[str, str], Weighed] = {}
         self.line = ""
+        self.is_current = True
         self.desk = self.new_desk()
 
     @property
@@ -129,12 +130,14 @@ class Town:
     def new_desk(self) -> AlertDesk:
         """As another process has one."""
 
+        channels = self.channels
+
         def show(line: str) -> None:
             self.line = line
 
         return AlertDesk(
             AlertStore(str(self.path), self.copies),
-            channels=self.channels,
+            channels=channels,
             sender=self.sender or self.boxes,
             alerts=self.alerts,
             calls=self.calls,
@@ -142,6 +145,7 @@ class Town:
             boot=self.clock.boot,
             host="castor",
             show=show,
+            is_current=lambda: channels == self.channels and self.is_current,
         )
 
     def restart(self, **changes: tuple[Channel, ...]) -> None:
