@@ -41,7 +41,7 @@ from nbguard.notify import Notifier
 from nbguard.places import find_places
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
-from nbguard.processes import boot_id, give_back_memory
+from nbguard.processes import boot_id, give_back_memory, use_few_heaps
 from nbguard.saves import wire
 from nbguard.settings import Settings
 from nbguard.watch.mounts import read_mounts, remote_kind
@@ -58,12 +58,13 @@ _log = logging.getLogger(__name__)
 # An idle daemon wakes up every other second in all: its budget is a thousandth of one core, sweeps included.
 _IDLE_SECONDS = 30.0
 _PACK_POLL_SECONDS = 3.0
+_PACK_GATHER_SECONDS = 1.0
 _COPY_HISTORIES_SECONDS = 60.0
 _REFUGE_SECONDS = 5.0
 _LOOK_FOR_KERNELS_SECONDS = 10.0
 # Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
 _COUNT_SECONDS = 60.0
-_QUIET_SECONDS = 15.0
+_QUIET_SECONDS = 6.0
 _LOOK_FOR_UNSEEN_SECONDS = 60.0
 _MIRROR_PATIENCE_SECONDS = 86_400.0  # a first copy over a slow line; each child in it has a time limit of its own
 _LOCKED_OUT_SECONDS = 110.0
@@ -160,6 +161,7 @@ class Assembly:
         self._locked_out_since: float | None = None
         self._maintain_now = threading.Event()
         self._pack_soon = threading.Event()
+        self._packed_at = self.clock.monotonic()
         self._woken = threading.Event()
         self.mirrors = Mirroring(context, self.clock)
         self.checker = CheckerWatch(
@@ -276,7 +278,9 @@ class Assembly:
         """Wait until there may be something to do, then pack_due()."""
         if self._pack_soon.wait(self._until_pack()):
             self._pack_soon.clear()
-            self._woken.wait(_PACK_POLL_SECONDS)  # what comes together is packed together
+            since = self.clock.monotonic() - self._packed_at
+            # What comes together is packed together.
+            self._woken.wait(max(_PACK_GATHER_SECONDS, _PACK_POLL_SECONDS - since))
         if not self.refuge.is_wiped and self.lease.is_ours():
             self.mending.look()
             try:
@@ -284,6 +288,7 @@ class Assembly:
             except ArchiveTrouble as trouble:
                 if not self.mending.mend(trouble):
                     raise
+        self._packed_at = self.clock.monotonic()
 
     def _until_pack(self) -> float:
         """Seconds until the packer has something to do, unless more is kept meanwhile."""
@@ -533,6 +538,7 @@ def _doubting_the_latest(catalog: Catalog, install: str) -> list[Head]:
 
 def assemble(context: Context, roots: Sequence[str], lease: Lease | None = None) -> Assembly:
     """Wire a daemon for ``roots``, under a lease that was taken. Raises NbguardError."""
+    use_few_heaps()
     return Assembly(context, roots, lease=lease)
 
 
