@@ -80,8 +80,7 @@ def command(
         not_done = [*not_done, *_ask_for_channels(Context(home=context.home, config=context.config))]
     setup_mirrors.propose(Context(home=context.home, config=context.config), ask=not yes)
     if not_done:
-        hint = "the rest is done: notebooks are kept while `nbguard run` runs"
-        raise PartlyDone("not done: " + "; ".join(not_done), hint=hint)
+        raise PartlyDone("not done: " + "; ".join(not_done), hint=f"the rest is done; {_what_next(context, [])}")
     say(_what_next(context, new if no_service else []))
 
 

@@ -86,7 +86,8 @@ class SystemdUser:
 
     def restart(self) -> list[str]:
         """As in Manager."""
-        return self._each(["restart", DAEMON])
+        with self._memory.upgrading():
+            return self._each(["restart", DAEMON])
 
     def report(self) -> ServiceReport:
         """As in Manager."""

@@ -61,11 +61,11 @@ def test_without_terminal_and_without_yes_nothing_happens(work: Path) -> None:
     ("asked", "word"),
     [
         ([], "background service"),
-        (["--no-service", "--mirror", "ssh://host/a.git"], "mirrors"),
-        (["--no-service", "--notify", "mailto://ada:pass@example.org"], "alerts"),
+        (["--no-service", "--mirror", "/nowhere/at/all"], "a mirror: /nowhere/at is not there"),
+        (["--no-service", "--notify", "mailto://ada:pass@127.0.0.1:1?from=a@b.example"], "alerts by mail"),
     ],
 )
-def test_what_this_version_cannot_do_is_said_and_the_rest_is_done(work: Path, asked: list[str], word: str) -> None:
+def test_what_cannot_be_done_is_said_and_the_rest_is_done(work: Path, asked: list[str], word: str) -> None:
     answer = nbguard("setup", "--yes", "--watch", str(work), *asked)
     assert answer.code == 3
     assert word in answer.talk
