@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING
 
 from nbguard.alert.codes import normalised
 from nbguard.alert.roll_call import SharedCall, matching
-from nbguard.alert.shared_json import MOST_ANSWERS, answers_in, answers_text, roll_call_text, roll_calls_in
+from nbguard.alert.shared_json import (
+    MOST_ANSWERS,
+    Fetched,
+    answers_in,
+    answers_text,
+    fetched_text,
+    roll_call_text,
+    roll_calls_in,
+)
 from nbguard.app import archive_of, install_id
-from nbguard.app_alert import ELSEWHERE, open_desk, stand_elsewhere
+from nbguard.app_alert import ELSEWHERE, fetched_elsewhere, open_desk, stand_elsewhere
 from nbguard.app_mirror import mirror_reports
 from nbguard.clock import SystemClock
 from nbguard.durable import make_private_folder, replace_durably
@@ -30,7 +38,7 @@ from nbguard.mirror.reader import Mirrored
 from nbguard.mirror.remote import Remote, Wish
 from nbguard.mirror.state import StateFile
 from nbguard.mirror.there import HostRefs, hosts_in
-from nbguard.settings import Settings
+from nbguard.settings import Mirror, Settings
 
 if TYPE_CHECKING:
     from nbguard.alert.answering import Answered
@@ -76,40 +84,59 @@ def exchange(context: Context) -> list[Answered]:
     settings = context.settings or Settings()
     if not settings.channels or not settings.mirrors:
         return []
-    desk = open_desk(context)
     try:
         ours = StateFile(context.places.state).read().namespace
     except OSError:
         return []
+    desk, before = open_desk(context), fetched_elsewhere(context)
     healthy = {report.name for report in mirror_reports(context) if report.tried_at is not None and not report.trouble}
-    others: list[SharedCall] = []
     answered: list[Answered] = []
+    after: dict[str, Fetched] = {}
     for each in settings.mirrors:
-        if each.name not in healthy or not ours:
-            continue
-        try:
-            mirror = _mirrored(each.url)
-            hosts = hosts_in(mirror.refs())
-            calls = _calls_in(mirror, {name: host for name, host in hosts.items() if name != ours})
-            others += [call for told in calls.values() for call in told]
-            answered += _take_answers(desk, mirror, hosts.get(ours))
-        except (NbguardError, OSError) as error:
-            _log.info("roll calls in the mirror %s: %s", each.name, error)
-    _write(context, others)
-    desk.merge(others)
+        mine = {key: file for key, file in before.items() if key.partition(" ")[0] == each.name}
+        if each.name in healthy and ours:
+            try:
+                mine, heard = _ask(desk, each, ours, mine)
+                answered += heard
+            except (NbguardError, OSError) as error:
+                _log.info("roll calls in the mirror %s: %s", each.name, error)
+        after |= mine
+    if after != before:
+        _remember(context, after)
+    desk.merge(stand_elsewhere(context))
     return answered
 
 
-def _take_answers(desk: AlertDesk, mirror: Mirrored, host: HostRefs | None) -> list[Answered]:
-    """Codes of ours that were typed elsewhere. Only those that fit are heard: whoever may push to a mirror shall not
-    use up the wrong codes that a person here may type."""
-    if host is None or not host.answers:
-        return []
-    space = Namespace(host.namespace)
-    files = mirror.files({other: (space.answers_of(other), ANSWERS_FILE) for other in host.answers})
-    typed = dict.fromkeys(code for data in files.values() for code in answers_in(data))
+def _ask(
+    desk: AlertDesk, configured: Mirror, ours: str, before: Mapping[str, Fetched]
+) -> tuple[dict[str, Fetched], list[Answered]]:
+    """What a mirror has about people, fetching only what changed, and our codes that were answered in it.
+
+    Only answers that fit are heard: whoever may push to a mirror shall not use up the wrong codes that a person here
+    may type. Raises MirrorUnreachable.
+    """
+    mirror = _mirrored(configured.url)
+    hosts = hosts_in(mirror.refs())
+    wanted: dict[str, tuple[str, str, str]] = {}
+    for name, host in hosts.items():
+        if name != ours and host.roll_call:
+            wanted[f"{configured.name} {name}"] = (host.roll_call, Namespace(name).roll_call, ROLL_CALL_FILE)
+    for other, commit in (hosts[ours].answers if ours in hosts else {}).items():
+        wanted[f"{configured.name} {other} answers"] = (commit, Namespace(ours).answers_of(other), ANSWERS_FILE)
+    new = {
+        key: (ref, name)
+        for key, (commit, ref, name) in wanted.items()
+        if key not in before or before[key].commit != commit
+    }
+    files = mirror.files(new)
+    after = {key: before[key] for key in wanted if key not in new}
+    codes: dict[str, None] = {}
+    for key, (_, name) in new.items():
+        is_answer = name == ANSWERS_FILE
+        after[key] = Fetched(wanted[key][0], "" if is_answer else roll_call_text(roll_calls_in(files[key])).decode())
+        codes |= dict.fromkeys(answers_in(files[key])) if is_answer else {}
     now = SystemClock().now()
-    return [desk.answer(code) for code in typed if matching(desk.export(), code, now) is not None]
+    return after, [desk.answer(code) for code in codes if matching(desk.export(), code, now) is not None]
 
 
 def _calls_in(mirror: Mirrored, hosts: Mapping[str, HostRefs]) -> dict[str, tuple[SharedCall, ...]]:
@@ -153,10 +180,8 @@ def _mirrored(url: str) -> Mirrored:
     return Mirrored(parse_address(url, home=home, folder=os.getcwd()), environment=os.environ, home=home)
 
 
-def _write(context: Context, calls: Sequence[SharedCall]) -> None:
-    if tuple(calls) == stand_elsewhere(context):
-        return
+def _remember(context: Context, fetched: Mapping[str, Fetched]) -> None:
     try:
-        replace_durably(os.path.join(context.places.state, ELSEWHERE), roll_call_text(calls))
+        replace_durably(os.path.join(context.places.state, ELSEWHERE), fetched_text(fetched))
     except OSError as error:
         _log.warning("how people stand elsewhere could not be written: %s", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nbguard.alert.codes import normalised
@@ -14,7 +15,7 @@ from nbguard.clock import from_iso, iso
 
 VERSION = 1
 MOST_ANSWERS = 50
-_MOST_CALLS, _MOST_CODES, _LONGEST = 200, 200, 100
+_MOST_CALLS, _MOST_CODES, _LONGEST = 50, 64, 100
 
 
 def roll_call_text(calls: Iterable[SharedCall]) -> bytes:
@@ -68,6 +69,32 @@ def answers_in(data: bytes) -> tuple[str, ...]:
     codes = table.get("codes")
     typed = [code for code in codes if isinstance(code, str)] if isinstance(codes, list) else []
     return tuple(code for each in typed[-MOST_ANSWERS:] if (code := normalised(each)) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A small file of a mirror as it was when its branch stood at ``commit``; no text where only that counts."""
+
+    commit: str
+    text: str = ""
+
+
+def fetched_text(fetched: Mapping[str, Fetched]) -> bytes:
+    """What was fetched, by any keys, to be remembered."""
+    files = {key: [each.commit, each.text] for key, each in sorted(fetched.items())}
+    return json.dumps({"v": VERSION, "files": files}).encode() + b"\n"
+
+
+def fetched_in(data: bytes) -> dict[str, Fetched]:
+    """What was remembered; nothing where that cannot be read: it is fetched again."""
+    files = _table(data).get("files")
+    if not isinstance(files, dict):
+        return {}
+    return {
+        str(key): Fetched(each[0], each[1])
+        for key, each in files.items()
+        if isinstance(each, list) and len(each) == 2 and all(isinstance(part, str) for part in each)
+    }
 
 
 def _code(value: object) -> SharedCode:

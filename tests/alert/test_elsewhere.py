@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from nbguard.alert.roll_call import SharedCall, SharedCode
 from nbguard.alert.shared_json import answers_in, answers_text, roll_call_text, roll_calls_in
 from nbguard.alerting import ChannelState
+from nbguard.app_elsewhere import exchange
+from nbguard.cli.context import Context
+from nbguard.mirror.reader import Mirrored
 from tests.helpers import Answer, nbguard, notebook_bytes
 
 CODE = re.compile(r"nbguard ack ([0-9A-Z]{4}-[0-9A-Z]{4})")
@@ -127,6 +130,17 @@ def test_a_code_of_one_machine_is_answered_on_another(on: Callable[..., Answer],
     assert state_of(on("desk", "alert", "list", "--json")) == "unproven"
     on("desk", "check")
     assert state_of(on("desk", "alert", "list", "--json")) == "live"
+    fetched: list[int] = []
+    fetch = Mirrored.files
+
+    def spy(self: Mirrored, wanted: Mapping[str, tuple[str, str]]) -> dict[str, bytes]:
+        fetched.append(len(wanted))
+        return fetch(self, wanted)
+
+    with pytest.MonkeyPatch.context() as spied:
+        spied.setattr(Mirrored, "files", spy)
+        exchange(Context.from_environment(None))
+    assert fetched == [0], "what has not changed is not fetched again"
     told = subprocess.run(
         f"git -C {mirror} for-each-ref --format='%(refname)' | grep roll-call$ | head -1"
         f" | xargs -I REF git -C {mirror} show REF:roll-call.json",
