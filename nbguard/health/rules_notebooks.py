@@ -16,7 +16,8 @@ def not_kept(facts: Facts, allowed: Allowances, running: bool) -> Iterator[Weigh
     if facts.unread is not None:
         yield Weighed(problem=facts.unread, weight=Weight.GAP)
         return
-    late = [each for each in facts.unprotected if not running or each.waiting_seconds > _patience(each, allowed)]
+    has_grace = running or is_between(facts, allowed)
+    late = [each for each in facts.unprotected if not has_grace or each.waiting_seconds > _patience(each, allowed)]
     late.sort(key=lambda each: -each.waiting_seconds)
     for each in late[:MOST_LISTED]:
         yield _one_not_kept(facts, allowed, running, each)
@@ -24,6 +25,16 @@ def not_kept(facts: Facts, allowed: Allowances, running: bool) -> Iterator[Weigh
         more = len(late) - MOST_LISTED
         message = f"{more} more notebook{' is' if more == 1 else 's are'} not kept as on disk"
         yield weighed(facts, "not-kept", message, _keep_hint(running), Weight.GAP)
+
+
+def is_between(facts: Facts, allowed: Allowances) -> bool:
+    """Whether a daemon that is down may just be on its way back: an upgrade, a manager that starts it again, a machine
+    that was started a moment ago. Whoever stopped it himself is told at once what is not kept."""
+    daemon = facts.daemon
+    if daemon.heartbeat is None or (daemon.heartbeat.stopped and facts.service is None and not daemon.is_excused):
+        return False
+    down = (daemon.awake_seconds or 0.0) if daemon.same_boot else daemon.up_seconds
+    return daemon.is_excused or down <= allowed.heartbeat_seconds
 
 
 def _one_not_kept(facts: Facts, allowed: Allowances, running: bool, late: Unprotected) -> Weighed:

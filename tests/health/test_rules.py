@@ -122,6 +122,24 @@ CASES: list[tuple[str, Facts, tuple[str, Weight] | None, int]] = [
         0,
     ),
     ("five are not many", replace(WELL, daemon=replace(RUNNING, bad_starts=5)), None, 0),
+    (
+        "saved while its manager starts it again",
+        replace(WELL, daemon=replace(DEAD, awake_seconds=9.0), unprotected=(late(5),)),
+        ("daemon-down", Weight.ADVICE),
+        0,
+    ),
+    (
+        "saved during an upgrade",
+        replace(WELL, daemon=replace(STOPPED, is_excused=True), unprotected=(late(5),)),
+        ("daemon-down", Weight.ADVICE),
+        0,
+    ),
+    (
+        "saved a minute before its manager starts it again",
+        replace(WELL, daemon=replace(DEAD, awake_seconds=9.0), unprotected=(late(61),)),
+        ("not-kept", Weight.GAP),
+        22,
+    ),
     # its manager
     ("all is well with the service", replace(WELL, service=INSTALLED), None, 0),
     ("not enabled", replace(WELL, service=replace(INSTALLED, enabled=False)), ("unit-inactive", Weight.WARNING), 0),
