@@ -17,7 +17,8 @@ from nbguard.alert.answering import Answered, take
 from nbguard.alert.codes import code_of
 from nbguard.alert.incidents import is_acknowledged, observe
 from nbguard.alert.keeping import Keeping
-from nbguard.alert.outbox import Letter, Pace, claim, is_ready, plan, record, with_channels
+from nbguard.alert.outbox import Letter, Pace, claim, is_ready, record, with_channels
+from nbguard.alert.planning import plan
 from nbguard.alert.roll_call import SharedCall, channel_state, export, merge
 from nbguard.alert.standing import about_channels, channel_problems, report_of
 from nbguard.alert.state import Incident, Instant, State, Way

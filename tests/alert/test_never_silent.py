@@ -163,7 +163,7 @@ def test_no_stall_is_known_for_a_day_while_nothing_is_tried_in_long_lives(events
     run(events)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.sampled_from([1.0, 7.0, 29.0, 31.0, 130.0, 700.0, 1_500.0, 4_000.0]), min_size=1, max_size=40))
 def test_while_sending_works_each_due_moment_is_told_once(pauses_minutes: list[float]) -> None:
     """However irregularly anybody looks: those moments that passed unseen are told as one."""
@@ -184,7 +184,7 @@ def test_while_sending_works_each_due_moment_is_told_once(pauses_minutes: list[f
         assert len(town.boxes.of("mail", "incident", "reminder")) == expected
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([1, 5, 31, 600, 1500]), st.sampled_from("abcd"), st.booleans()), max_size=30))
 def test_while_sending_works_nothing_that_lasts_goes_untold_and_nothing_is_told_of_what_is_not(
     story: list[tuple[int, str, bool]],
