@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING
 
 from nbguard.clock import SystemClock
-from nbguard.errors import storage_trouble
 from nbguard.mirror.lease import Lease, this_machine
 from nbguard.processes import boot_id
 
@@ -25,12 +24,13 @@ def lease_of(context: Context, clock: Clock | None = None) -> Lease:
 
 
 def take_lease(context: Context) -> Lease:
-    """Take it, for a daemon. Raises Busy while another machine has it, StorageTrouble."""
+    """Take it, for a daemon. Raises Busy while another machine has it. A disk that takes nothing keeps no daemon from
+    its work: it is written as soon as that can be done."""
     lease = lease_of(context)
     try:
         lease.take()
     except OSError as error:
-        raise storage_trouble(error, f"cannot write in {context.places.state}") from error
+        _log.warning("the lease could not be written: %s", error)
     return lease
 
 
@@ -47,7 +47,4 @@ def refuse_elsewhere(context: Context, *, is_waiting: bool = False) -> None:
     when it stands still is remembered, for we want it."""
     if not os.path.isdir(context.places.state):
         return
-    try:
-        lease_of(context).check(is_waiting=is_waiting)
-    except OSError as error:
-        raise storage_trouble(error, f"cannot write in {context.places.state}") from error
+    lease_of(context).check(is_waiting=is_waiting)

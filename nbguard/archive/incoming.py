@@ -11,7 +11,16 @@ import shutil
 from dataclasses import dataclass
 from types import TracebackType
 
-from nbguard.archive.repository import FORMAT, MAIN, RECORDS, RECORDS_VERIFIED, VERIFIED, Archive, lay_out
+from nbguard.archive.repository import (
+    FORMAT,
+    MAIN,
+    RECORDS,
+    RECORDS_VERIFIED,
+    VERIFIED,
+    Archive,
+    lay_out,
+    records_of,
+)
 from nbguard.durable import FileLock, fsync_folder, make_private_folder, replace_durably
 from nbguard.errors import Busy, Refused, storage_trouble
 from nbguard.git import GitFolder
@@ -70,10 +79,14 @@ class Incoming:
         return Arrived(self.git.tip(MAIN), self.git.tip(RECORDS))
 
     def check(self) -> None:
-        """Every object that the branches need is there. Raises ArchiveTrouble."""
+        """Every object that the branches need is there, and every commit of ours can be understood. Raises
+        ArchiveTrouble."""
         tips = [tip for tip in (self.git.tip(MAIN), self.git.tip(RECORDS)) if tip is not None]
         if tips:
             self.git.ask("rev-list", "--objects", "--quiet", *tips, timeout_seconds=7200.0)
+        if (main := self.git.tip(MAIN)) is not None:
+            for _ in records_of(self.git, main):
+                pass
 
     def put(self) -> Arrived:
         """Make it the archive; where there is one, it must have been moved aside. It keeps its id, if there was one."""

@@ -34,9 +34,10 @@ def choose_host(there: InMirror, wanted: str | None) -> HostRefs:
     """
     kept = [host for host in there.hosts.values() if host.main or host.records]
     if not kept:
-        raise NothingMatched(
-            "nobody mirrors to that place yet", hint="see that it is the right one: `nbguard mirror list` where it was"
-        )
+        hint = "see that it is the right one: `nbguard mirror list` where it was"
+        if there.is_archive:
+            hint = "it is an archive itself: copy it to where `nbguard config show` says that the archive is"
+        raise NothingMatched("nobody mirrors to that place yet", hint=hint)
     fits = [host for host in kept if wanted is None or host.namespace.startswith(wanted.lower())]
     exact = [host for host in kept if host.namespace == wanted]
     if len(exact or fits) == 1:

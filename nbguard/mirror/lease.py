@@ -103,12 +103,15 @@ class Lease:
         self._refresh_at = clock.monotonic()
 
     def check(self, *, is_waiting: bool = False) -> None:
-        """Raises Busy while another machine holds it; ``is_waiting``: since when it stands still is remembered. Then
-        raises OSError too."""
+        """Raises Busy while another machine holds it; ``is_waiting``: since when it stands still is remembered, if the
+        disk takes that."""
         held = self._read()
         if held is not None and self._judge(held) is Whose.HELD:
             if is_waiting:
-                self._remember(held)
+                try:
+                    self._remember(held)
+                except OSError:
+                    pass  # then it is seen for the first time at the next try
             raise self._busy(held)
 
     def take(self) -> None:
@@ -129,16 +132,15 @@ class Lease:
         unlink_quietly(self._seen_path)
 
     def is_ours(self) -> bool:
-        """Whether nobody else has taken it; also where it is out of reach, for then nobody can have."""
-        held = self._read()
-        return held is None or (held.holder == self._us and not held.is_released)
+        """Whether nobody else has taken it; also where it is out of reach, or could not be written."""
+        return not self._is_elsewhere(self._read())
 
     def refresh(self) -> None:
         """Move the count on, once a minute. Raises LeaseLost; OSError, then it is tried again the next time."""
         if self._clock.monotonic() < self._refresh_at or not os.path.isdir(os.path.dirname(self._path)):
             return  # a state folder that was removed is not made anew by us
         held = self._read()
-        if held is not None and held.holder != self._us and not held.is_released:
+        if held is not None and self._is_elsewhere(held):
             raise LeaseLost(
                 f"{held.holder.host} has taken over: this machine did not move for {self._take_over_seconds / 60:.0f} "
                 "minutes",
@@ -151,6 +153,9 @@ class Lease:
         held = self._read()
         if held is not None and held.holder == self._us:
             self._write(is_released=True)
+
+    def _is_elsewhere(self, held: Held | None) -> bool:
+        return self._judge(held) in (Whose.HELD, Whose.ABANDONED)
 
     def _judge(self, held: Held | None) -> Whose:
         return judge(held, self._us, self._seen(), self._now(), self._take_over_seconds)

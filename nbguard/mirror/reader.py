@@ -44,11 +44,13 @@ class MirrorUnreachable(ArchiveTrouble):
 @dataclass(frozen=True, slots=True)
 class InMirror:
     """What lies in a mirror: installations by their namespaces, and their life signs: None for one that cannot be
-    understood, no entry for a namespace without any. ``is_newer``: a newer nbguard wrote there."""
+    understood, no entry for a namespace without any. ``is_newer``: a newer nbguard wrote there; ``is_archive``: it
+    looks like an archive itself."""
 
     hosts: Mapping[str, HostRefs]
     beats: Mapping[str, MirrorHeartbeat | None]
     is_newer: bool = False
+    is_archive: bool = False
 
     def is_newer_of(self, host: HostRefs) -> bool:
         """Whether a host's archive may be of a format that this nbguard only reads."""
@@ -82,7 +84,12 @@ class Mirrored:
         if MARK in refs:
             wanted[_MARK_KEY] = (MARK, MARK_FILE)
         files = self.files(wanted)
-        return InMirror(hosts, {name: _beat(files[name]) for name in hosts if name in files}, _is_newer(files))
+        return InMirror(
+            hosts,
+            {name: _beat(files[name]) for name in hosts if name in files},
+            _is_newer(files),
+            is_archive=not hosts and {"refs/heads/main", "refs/nbguard/last-verified"} <= refs.keys(),
+        )
 
     def files(self, wanted: Mapping[str, tuple[str, str]]) -> dict[str, bytes]:
         """The small file at the tip of each (branch, name of the file), by the keys of ``wanted``; b"" where there is

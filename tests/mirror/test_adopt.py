@@ -188,6 +188,26 @@ def test_a_mirror_that_is_damaged_leaves_nothing_half(old: Machine, new: Machine
     assert not new.archive.exists() and not list(new.guard.glob("archive.git*"))
 
 
+def test_a_history_that_cannot_be_understood_is_not_put_in_place(old: Machine, new: Machine, tmp_path: Path) -> None:
+    odd = make_mirror(tmp_path / "odd.git")
+    namespace = push(old, odd)
+    tip, tree = (
+        git(odd, "rev-parse", Namespace(namespace).main),
+        git(odd, "rev-parse", f"{Namespace(namespace).main}^{{tree}}"),
+    )
+    who = ("-c", "user.name=nbguard", "-c", "user.email=nbguard@localhost")
+    bad = git(odd, *who, "commit-tree", "-p", tip, "-m", "x\n\nId: abc\nNotebook: ../../x\nSeq: nonsense", tree)
+    git(odd, "update-ref", Namespace(namespace).main, bad)
+    refused = new.nbguard("adopt", str(odd))
+    assert refused.code == 1 and "not readable" in refused.talk
+    assert not new.archive.exists()
+
+
+def test_an_archive_is_no_mirror_and_that_is_said(old: Machine, new: Machine) -> None:
+    refused = new.nbguard("adopt", str(old.archive))
+    assert refused.code == 1 and "it is an archive itself" in refused.talk
+
+
 def test_a_newer_archive_is_read_and_not_written(old: Machine, mirror: Path, new: Machine) -> None:
     assert ARCHIVE_FORMAT == FORMAT
     raw = json.dumps({"v": 99}).encode()

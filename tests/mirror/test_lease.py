@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbguard.errors import Busy
@@ -165,6 +165,7 @@ def test_a_state_folder_that_was_removed_is_not_made_anew_for_it(tmp_path: Path)
     assert not state.exists() and lease.is_ours()
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("ABab"), st.floats(1.0, 400.0)), max_size=60))
 def test_two_machines_never_both_believe_to_have_it(steps: list[tuple[str, float]]) -> None:
     """A and B take it or refresh it; a and b die without a word. Whoever holds it refreshes within its time."""
@@ -194,6 +195,30 @@ def test_two_machines_never_both_believe_to_have_it(steps: list[tuple[str, float
 def test_this_machine_is_known_by_more_than_its_name() -> None:
     machine = this_machine("boot")
     assert machine.user == os.getuid() and machine.boot == "boot" and len(machine.machine) >= 5
+
+
+def test_a_disk_that_takes_nothing_keeps_no_daemon_from_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease of this machine's run before the restart lies there, and cannot be written over."""
+    _lease(tmp_path, replace(HERE, boot="boot-0"), Clock()).take()
+    clock, fired = Clock(), []
+
+    def full(*_: object) -> None:
+        fired.append(1)
+        raise OSError(28, "No space left on device")
+
+    lease = _lease(tmp_path, HERE, clock)
+    with monkeypatch.context() as patched:
+        patched.setattr("nbguard.mirror.lease.replace_durably", full)
+        with pytest.raises(OSError, match="No space"):
+            lease.take()
+        assert fired and lease.is_ours()
+        clock.seconds = 100.0
+        with pytest.raises(OSError, match="No space"):
+            lease.refresh()
+    lease.refresh()
+    assert json.loads((tmp_path / "lease.json").read_text())["boot"] == HERE.boot
 
 
 # -- two machines, as processes ----------------------------------------------------------------------------------------

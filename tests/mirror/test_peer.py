@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbguard.alerting import Weight
@@ -122,6 +122,7 @@ def test_a_host_that_left_the_mirror_is_late_and_is_forgotten_after_a_week() -> 
     assert codes == [] and memory.hosts == {}
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.floats(0.01, 1.9), st.floats(-1000, 1000), st.booleans()), max_size=40))
 def test_nobody_who_moves_within_two_hours_is_ever_called_late(steps: list[tuple[float, float, bool]]) -> None:
     """Any clocks of theirs, any pauses of ours under two hours, any restarts of theirs."""
