@@ -199,7 +199,7 @@ def test_a_repository_that_lets_nothing_be_replaced_gets_heartbeats_in_a_row(rig
     rig.keep("one")
     mirror = rig.disk()
     git(mirror, "config", "receive.denyNonFastForwards", "true")
-    for count in range(1, 5):
+    for count in range(1, 3):
         state = rig.push()
         assert git(mirror, "rev-list", "--count", rig.space.heartbeat) == str(count)
         rig.keep(f"more {count}")
@@ -412,7 +412,7 @@ def test_a_push_beside_a_busy_packer_waits_for_no_lock(rig: Rig) -> None:
 
     def keep() -> None:
         try:
-            for number in range(12):
+            for number in range(5):
                 rig.keep(f"busy {number}")
         except BaseException as error:  # noqa: BLE001 - told below
             errors.append(error)

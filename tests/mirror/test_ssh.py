@@ -107,6 +107,7 @@ def test_a_mirror_over_ssh_is_pushed_and_versions_come_back_from_it(rig: Rig, se
     assert rig.push().main == rig.tip() == refs(path)[rig.space.main]
 
 
+@pytest.mark.long
 def test_a_server_that_runs_nothing_but_git_leaves_it_at_the_tips(rig: Rig, server: Server) -> None:
     rig.keep("one")
     path = _mirror(rig, server)
@@ -119,6 +120,7 @@ def test_a_server_that_runs_nothing_but_git_leaves_it_at_the_tips(rig: Rig, serv
     assert rig.push().verified_by == "tips and 2 versions"
 
 
+@pytest.mark.long
 def test_a_version_that_is_damaged_there_is_found(rig: Rig, server: Server) -> None:
     rig.keep("x" * 400)
     path = _mirror(rig, server)
