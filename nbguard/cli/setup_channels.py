@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shlex
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -35,14 +34,6 @@ A URL with a secret may lie elsewhere: file:PATH (a file that only you can read)
 Each is sent a code; type it here when it has come: only an answer proves that somebody reads it.
 """
 _QUESTION = f"A URL, a code that came, `{AGAIN}`, `{WITHOUT}` (be told by `nbguard status` alone), or nothing for later"
-
-
-@dataclass(frozen=True, slots=True)
-class Walked:
-    """How asking ended: what is not done, and whether there are channels that a running daemon does not know."""
-
-    not_done: list[str] = field(default_factory=list)
-    added: bool = False
 
 
 def with_notify(data: bytes, path: str, notify: Sequence[str]) -> bytes:
@@ -99,14 +90,13 @@ def kind_of(channel: Channel) -> str:
     return scheme if re.fullmatch(r"[a-z0-9]{1,20}", scheme) else "other"
 
 
-def say_added(before: Settings | None, data: bytes, path: str, *, dry_run: bool) -> bool:
-    """Say which channels the configuration's bytes have that it did not have before; whether there are any."""
+def say_added(before: Settings | None, data: bytes, path: str, *, dry_run: bool) -> None:
+    """Say which channels the configuration's bytes have that it did not have before."""
     from nbguard.settings_reading import parse_settings
 
     known = before.channels if before is not None else ()
     new = [channel for channel in parse_settings(data, path).channels if channel not in known]
     _say_new(new, dry_run=dry_run)
-    return bool(new)
 
 
 def _say_new(channels: Sequence[Channel], *, dry_run: bool = False) -> None:
@@ -147,37 +137,36 @@ def _send_codes(desk: AlertDesk, names: Iterable[str]) -> list[str]:
     return failed
 
 
-def walk(context: Context) -> Walked:
-    """Ask on a terminal until two channels of different kinds are proven, or the person has had enough. Each channel
-    that is there already was sent a code."""
+def walk(context: Context) -> list[str]:
+    """Ask on a terminal until two channels of different kinds are proven, or the person has had enough; returns what is
+    not done. Each channel that is there already was sent a code, and a daemon that runs follows the configuration."""
     from nbguard import app_alert
 
     settings = context.settings
     assert settings is not None
     if settings.alerts.without_channels and not settings.channels:
-        return Walked()
-    before = settings.channels
+        return []
     is_explained = False
     while True:
         settings = context.settings
         assert settings is not None
         desk = app_alert.open_desk(context)
-        reports, added = desk.reports(), settings.channels != before
+        reports = desk.reports()
         _say_standing(reports)
         if len(_proven_kinds(settings.channels, reports)) >= KINDS_WANTED:
             say("two ways are proven: if protection stops, you will hear of it")
-            return Walked(added=added)
+            return []
         if not is_explained:
             click.echo(_EXPLAINED.rstrip("\n"), err=True)
             is_explained = True
         answer = click.prompt(_QUESTION, default="", show_default=False, err=True).strip()
         if not answer:
-            return Walked(not_done=_left_open(reports), added=added)
+            return _left_open(reports)
         if answer.lower() == WITHOUT:
             _write(context, ())
             if settings.channels:
                 say("the channels that are there stay; take them out of the configuration by hand")
-            return Walked(added=added)
+            return []
         context = _take(context, desk, answer)
 
 

@@ -71,13 +71,12 @@ def command(
     say(f"configuration: {path}{'' if written else ' (as it was)'}")
     not_done = _keep_first_versions(Context(home=context.home, config=context.config))
     not_done += setup_mirrors.add_asked(Context(home=context.home, config=context.config), mirror, yes=yes)
-    has_more = setup_channels.say_added(before, data, path, dry_run=False)
+    setup_channels.say_added(before, data, path, dry_run=False)
     not_done += setup_channels.first_codes(Context(home=context.home, config=context.config))
     if not no_service:
-        is_wider = bool(new) or has_more
-        not_done += _install_service(Context(home=context.home, config=context.config), is_wider=is_wider)
+        not_done += _install_service(Context(home=context.home, config=context.config), is_wider=bool(new))
     if not yes:
-        not_done = [*not_done, *_ask_for_channels(Context(home=context.home, config=context.config))]
+        not_done += setup_channels.walk(Context(home=context.home, config=context.config))
     setup_mirrors.propose(Context(home=context.home, config=context.config), ask=not yes)
     if not_done:
         raise PartlyDone("not done: " + "; ".join(not_done), hint=f"the rest is done; {_what_next(context, [])}")
@@ -179,24 +178,6 @@ def _install_service(context: Context, *, is_wider: bool) -> list[str]:
         say(f"the service runs: {manager.report().unit_path}")
     say("to be told in your shell when backups stop, whatever is left: nbguard service prompt >> ~/.bashrc")
     return missing
-
-
-def _ask_for_channels(context: Context) -> list[str]:
-    """Walk through channels; a daemon that runs already is told of new ones. Returns what is not done."""
-    from nbguard.app_service import NoManager, manager_of
-    from nbguard.cli import setup_channels
-    from nbguard.health.places_seen import is_locked
-
-    walked = setup_channels.walk(context)
-    if walked.added and is_locked(context.places.daemon_lock):
-        try:
-            manager = manager_of(context)
-            if manager.report().pid is not None:
-                return [*walked.not_done, *manager.restart()]
-        except NoManager:
-            pass
-        say("end the daemon and start it again, so that it sends through the new channels")
-    return walked.not_done
 
 
 def _listed(paths: list[str]) -> str:
