@@ -18,7 +18,7 @@ from nbguard.app_alert import open_desk, roll_call_of
 from nbguard.archive.names import tree_path
 from nbguard.archive.repository import FORMAT, MAIN, RECORDS, RECORDS_VERIFIED, VERIFIED
 from nbguard.clock import Clock, SystemClock
-from nbguard.errors import NbguardError, NothingMatched
+from nbguard.errors import NbguardError, NoArchive, NothingMatched
 from nbguard.health.heartbeat import read_heartbeat
 from nbguard.mirror.backoff import HEARTBEAT_SECONDS
 from nbguard.mirror.layout import MirrorHeartbeat, Namespace, ToldProblem, heartbeat_text, namespace_of
@@ -82,11 +82,15 @@ def _tips(archive: Archive) -> tuple[str | None, str | None]:
 
 
 def _ours(context: Context, archive: Archive, clock: Clock) -> Ours:
-    archive.require()
+    try:
+        archive.require()
+        has_archive = True
+    except NoArchive:  # which others are to hear of
+        has_archive = False
     install = install_id(context)
     state = StateFile(context.places.state)
     known = state.change(lambda known: replace(known, namespace=_namespace(known.namespace, install)))
-    main, records = _tips(archive)
+    main, records = _tips(archive) if has_archive else (None, None)
     return Ours(
         namespace=Namespace(known.namespace),
         install=install,
@@ -96,6 +100,7 @@ def _ours(context: Context, archive: Archive, clock: Clock) -> Ours:
         records=records,
         beat=lambda main, records: _beat(context, state, clock, install, (main, records)),
         roll_call=roll_call_of(context),
+        has_archive=has_archive,
     )
 
 

@@ -51,14 +51,14 @@ def after_failure(state: MirrorState, *, now: datetime, trouble: str, network: s
     )
 
 
-def after_success(state: MirrorState, *, now: datetime) -> MirrorState:
-    """The state once all of ours was seen there."""
+def after_success(state: MirrorState, *, now: datetime, has_archive: bool = True) -> MirrorState:
+    """The state once all of ours was seen there; without an archive, once it took a heartbeat."""
     return replace(
         state,
         tried_at=now,
-        verified_at=now,
+        verified_at=now if has_archive else state.verified_at,
         beat_at=now,
-        behind_since=None,
+        behind_since=None if has_archive else state.behind_since,
         failures=0,
         trouble="",
         foreign="",

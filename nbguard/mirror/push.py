@@ -56,7 +56,8 @@ class MirrorForeign(ArchiveTrouble):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ours:
     """What a mirror is to hold of us. ``beat`` makes the text of a new heartbeat, given the tips that it is pushed
-    with; ``roll_call`` is the text of roll-call.json, None for none; ``boot_at`` when this machine was started."""
+    with; ``roll_call`` is the text of roll-call.json, None for none; ``boot_at`` when this machine was started. Without
+    an archive there are no tips, and what a mirror holds is no stranger's: the heartbeat alone is pushed."""
 
     namespace: Namespace
     install: str
@@ -66,6 +67,7 @@ class Ours:
     records: str | None
     beat: Callable[[str | None, str | None], bytes]
     roll_call: bytes | None = None
+    has_archive: bool = True
 
 
 def mark_commit() -> SmallCommit:
@@ -74,8 +76,8 @@ def mark_commit() -> SmallCommit:
 
 
 class Push:
-    """One try at one mirror. ``read_small`` gives a small file at the tip of a branch there, ``remember`` keeps the
-    state durably."""
+    """One try at one mirror. ``written`` are the commits that we put anywhere, ``read_small`` gives a small file at the
+    tip of a branch there, ``remember`` keeps the state durably."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Push:
         ours: Ours,
         state: MirrorState,
         *,
+        written: frozenset[str],
         clock: Clock,
         read_small: Callable[[str, str], bytes],
         remember: Callable[[MirrorState], None],
@@ -91,6 +94,7 @@ class Push:
         self._remote = remote
         self._ours = ours
         self.state = state
+        self._written = written
         self._clock = clock
         self._read_small = read_small
         self._remember = remember
@@ -108,7 +112,7 @@ class Push:
         space = ours.namespace
         self._check_mark(there)
         self._refuse_another(there.get(space.heartbeat))
-        counts = {ref: self._missing(ref, tip) for ref, tip in self._tips().items()}
+        counts = {ref: self._missing(ref, tip) for ref, tip in self._tips().items()} if ours.has_archive else {}
         self.state = replace(self.state, main=there.get(space.main), records=there.get(space.records))
         if self.state.chained:
             self._fetch_parents()
@@ -142,10 +146,10 @@ class Push:
         What we wrote is remembered. Where that memory was lost, it is ours if it came from this boot, or from before
         it: while this machine ran, nobody else can have been us.
         """
-        if found is None or found in self.state.written:
+        if found is None or found in self._written:
             return
         ours = self._ours
-        if self.state.written:
+        if self._written:
             raise MirrorForeign("another machine writes heartbeats in the name of this one")
         try:
             beat = heartbeat_in(self._read_small(ours.namespace.heartbeat, HEARTBEAT_FILE))

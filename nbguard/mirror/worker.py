@@ -121,14 +121,17 @@ class Rounds:
                     remote,
                     ours,
                     state,
+                    written=self._written(),
                     clock=self._clock,
                     read_small=lambda ref, name: self._read_small(address, ref, name),
                     remember=lambda changed: self._file.put(key, changed),
                     progress=progress,
                 )
                 pushed = push.run()
-                state = self._verify(remote, push.state, samples, ours.namespace, pushed=pushed, whole=whole)
-            state = backoff.after_success(state, now=self._clock.now())
+                state = push.state
+                if ours.has_archive:
+                    state = self._verify(remote, state, samples, ours.namespace, pushed=pushed, whole=whole)
+            state = backoff.after_success(state, now=self._clock.now(), has_archive=ours.has_archive)
         except Stopped:
             if push is not None:
                 self._file.put(key, push.state)
@@ -139,6 +142,10 @@ class Rounds:
             raise trouble from error
         self._file.put(key, state)
         return state
+
+    def _written(self) -> frozenset[str]:
+        """Over all mirrors: two addresses may lead to one place."""
+        return frozenset(oid for state in self._file.read().mirrors.values() for oid in state.written)
 
     def _failed(self, mirror: Mirror, state: MirrorState, trouble: NbguardError) -> MirrorState:
         now = self._clock.now()

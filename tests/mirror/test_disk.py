@@ -143,6 +143,33 @@ def test_without_memory_a_heartbeat_of_another_machine_that_lives_now_is_foreign
     assert refs(mirror)[rig.space.heartbeat] == theirs
 
 
+def test_two_addresses_of_one_mirror_are_no_strangers_to_each_other(rig: Rig) -> None:
+    rig.keep("one")
+    mirror = rig.disk()
+    (rig.base / "link.git").symlink_to(mirror)
+    rig.urls.append(str(rig.base / "link.git"))
+    for _ in range(2):
+        for number in range(2):
+            rig.clock.move(600)
+            assert rig.push(number).main == rig.tip()
+
+
+def test_without_an_archive_the_heartbeat_goes_on_and_the_copy_stays(rig: Rig) -> None:
+    rig.keep("one")
+    mirror = rig.disk()
+    rig.push()
+    before, verified_at = refs(mirror), rig.known().verified_at
+    rig.archive.rename(rig.base / "gone.git")
+    rig.clock.move(600)
+    rig.push()
+    after = refs(mirror)
+    assert after[rig.space.main] == before[rig.space.main] and after[rig.space.heartbeat] != before[rig.space.heartbeat]
+    assert rig.known().verified_at == verified_at
+    (rig.base / "gone.git").rename(rig.archive)
+    rig.keep("two")
+    assert rig.push().main == rig.tip()
+
+
 @pytest.mark.parametrize("how", ["apart", "ahead"])
 def test_a_branch_that_holds_what_we_do_not_is_told_and_never_moved(rig: Rig, how: str) -> None:
     rig.keep("one")
