@@ -266,5 +266,24 @@ def test_what_another_process_is_making_is_not_tidied_away(tmp_path: Path) -> No
     assert archive.exists() and not list(tmp_path.glob("*.incoming"))
 
 
+def test_from_mirror_add_to_adopt_and_a_look_from_a_third_machine(new: Machine, tmp_path: Path) -> None:
+    """The commands as people use them, and nobody's hand in the mirror but theirs."""
+    first, third = Machine(tmp_path / "first"), Machine(tmp_path / "third")
+    path = first.save("eda.ipynb", "one", "two")
+    first.pack()
+    disk = tmp_path / "disk" / "nbguard.git"
+    disk.parent.mkdir()
+    added = first.nbguard("mirror", "add", str(disk), "--yes")
+    assert added.code == 0, added.talk
+    assert new.nbguard("adopt", str(disk)).code == 0
+    assert new.nbguard("log", str(path), "--json").json == first.nbguard("log", str(path), "--json").json
+    seen = third.nbguard("check", "--mirror", str(disk), "--json")
+    assert seen.code == 0 and [host["install"] for host in seen.json["hosts"]] == [first.install]
+    assert new.nbguard("mirror", "add", str(disk), "--yes", "--name", "disk").code == 0
+    hosts = third.nbguard("check", "--mirror", str(disk), "--json").json["hosts"]
+    assert {host["install"] for host in hosts} == {first.install, new.install}
+    assert first.nbguard("mirror", "sync").code == 0, "neither is in the other's way"
+
+
 def test_a_root_inside_another_is_not_named_twice() -> None:
     assert outermost(["/a/b", "/a", "/ab", "/a/b/c"]) == ("/a", "/ab")
