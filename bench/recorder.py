@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class _Nothing:
     def put(self, outputs: Sequence[RunOutputs]) -> None:
         pass
 
-    def get(self, run: str) -> str | None:
+    def get(self, run: str, since: datetime | None = None) -> str | None:
         return None
 
 

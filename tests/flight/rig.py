@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -46,7 +47,7 @@ class Kept:
         for one in outputs:
             self.texts[one.run] = one.outputs
 
-    def get(self, run: str) -> str | None:
+    def get(self, run: str, since: datetime | None = None) -> str | None:
         return self.texts.get(run)
 
     def named(self, source: str) -> Run | None:
