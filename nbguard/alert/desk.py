@@ -228,7 +228,7 @@ class AlertDesk:
         return results
 
     def _with_channels(self, state: State) -> State:
-        if not self._is_current():
+        if state.ways and not self._is_current():
             return state
         return with_channels(state, tuple(self._channels.values()), lambda channel: _digest(state.salt, channel))
 
