@@ -252,3 +252,29 @@ def test_a_mirror_that_cannot_be_reached_is_told_at_once_and_a_stall_after_two_h
     _age(watcher, 7300)
     assert watcher.nbguard("check", "--mirror", gone).code == 20
     assert watcher.nbguard("check", "--mirror", "ext::sh -c id").code == 2
+
+
+def test_a_machine_with_channels_tells_people_and_takes_nothing_back_by_looking_at_another_mirror(
+    tmp_path: Path,
+) -> None:
+    watcher = Machine(tmp_path / "watcher")
+    heard = tmp_path / "heard"
+    watcher.guard.mkdir(parents=True, mode=0o700)
+    words = ["/bin/sh", "-c", f"cat >> {heard}; echo >> {heard}"]
+    config = watcher.guard / "config.toml"
+    config.write_text(
+        f'schema = 1\nroots = []\n[[channels]]\nname = "page"\nhuman = "ada"\ncommand = {json.dumps(words)}\n'
+    )
+    config.chmod(0o600)
+    mirror, quiet = make_mirror(tmp_path / "mirror.git"), make_mirror(tmp_path / "quiet.git")
+    beat(mirror, HOST, 1, at=datetime.now(NOW.tzinfo), state="stalled", exit_code=20)
+    assert watcher.nbguard("check", "--mirror", str(mirror), "--no-send").code == 20
+    assert not heard.exists()
+    assert watcher.nbguard("check", "--mirror", str(mirror)).code == 20
+    assert HOST in heard.read_text() and "peer-stalled" in heard.read_text()
+    told = heard.read_text()
+    assert watcher.nbguard("check", "--mirror", str(quiet)).code == 0
+    assert HOST not in heard.read_text().removeprefix(told), "what is wrong elsewhere is not over"
+    assert HOST in (watcher.guard / "state" / "notice").read_text()
+    beat(mirror, HOST, 2, at=datetime.now(NOW.tzinfo))
+    assert watcher.nbguard("check", "--mirror", str(mirror)).code == 0
