@@ -108,10 +108,16 @@ def _remember(context: Context, checked: Checked, *, light: bool) -> None:
             other = read_memory(path)
             if light:
                 memory = replace(
-                    other, light=memory.light, looked=memory.looked, woke_at=memory.woke_at, jump=memory.jump
+                    other,
+                    light=memory.light,
+                    light_in_row=memory.light_in_row,
+                    looked=memory.looked,
+                    woke_at=memory.woke_at,
+                    jump=memory.jump,
+                    told=tuple(dict.fromkeys((*other.told, *memory.told))),
                 )
             else:
-                memory = replace(memory, light=other.light)
+                memory = replace(memory, light=other.light, light_in_row=other.light_in_row)
             write_memory(path, memory)
     except (OSError, Busy):
         return

@@ -168,7 +168,7 @@ class Assembly:
             os.path.join(context.places.state, CHECKS_FILE),
             clock=self.clock,
             boot=boot_id(),
-            late_seconds=settings.checks.late_seconds,
+            checks=settings.checks,
             is_installed=lambda: os.path.exists(context.places.service_marker),
         )
         self.alerts = DaemonAlerts(context, clock=self.clock, problems=self.problems)

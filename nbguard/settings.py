@@ -104,7 +104,7 @@ class Checks:
     light_seconds: float = 120.0
     full_seconds: float = 900.0
     down_seconds: float = 60.0
-    late_seconds: float = 1_800.0
+    late_seconds: float = 1_140.0
     drill_seconds: float = 86_400.0
     every_object_seconds: float = 604_800.0
     mirror_late_seconds: float = 7_200.0

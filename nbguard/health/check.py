@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.alerting import Observation, Observer
 from nbguard.health.ages import awake_seconds_since, awake_since, jump_between
+from nbguard.health.checker import light_late_seconds
 from nbguard.health.facts import Facts
 from nbguard.health.forecast import remember
 from nbguard.health.gather import gather, gather_light
@@ -46,7 +47,10 @@ def check_light(sources: Sources) -> Checked:
     verdict = assess(facts, allowed)
     verdict = replace(verdict, protected=min(memory.protected, facts.notebooks))
     sees = SEEN_BY_LIGHT | (ONLY_THE_DAEMON_SEES if verdict.running else frozenset())
-    now = replace(_looked(memory, run, verdict), light=run)
+    is_in_time = memory.light is not None and awake_seconds_since(memory.light, run) <= light_late_seconds(
+        (sources.settings or Settings()).checks
+    )
+    now = replace(_looked(memory, run, verdict), light=run, light_in_row=memory.light_in_row + 1 if is_in_time else 1)
     return Checked(
         report=_report(facts, verdict, sources, now),
         memory=now,

@@ -11,21 +11,23 @@ from nbguard.health.memory import CheckMemory, read_memory
 from nbguard.health.remembered import Run
 from nbguard.health.weighing import before, spell
 from nbguard.model import Problem
+from nbguard.settings import Checks
 
 REGULAR = 3
-"""So many full checks in a row that came when they were due are a regular checker, which somebody set up."""
+REGULAR_LIGHT = 10
+"""So many checks in a row that came when they were due are a habit, which somebody set up."""
+
+_MISSED = 4
 
 
 class CheckerWatch:
     """Looks at what checks left at ``path``. ``is_installed`` says whether a service with checks was installed."""
 
-    def __init__(
-        self, path: str, *, clock: Clock, boot: str, late_seconds: float, is_installed: Callable[[], bool]
-    ) -> None:
+    def __init__(self, path: str, *, clock: Clock, boot: str, checks: Checks, is_installed: Callable[[], bool]) -> None:
         self._path = path
         self._clock = clock
         self._boot = boot
-        self._late_seconds = late_seconds
+        self._checks = checks
         self._is_installed = is_installed
         self._began = clock.monotonic()
         self._seen: tuple[int, int] | None = None
@@ -34,24 +36,21 @@ class CheckerWatch:
     def problems(self) -> tuple[Problem, ...]:
         """checker-late, or nothing. Costs a stat or two while nothing changes."""
         self._look()
-        clock = self._clock
+        clock, memory = self._clock, self._memory
         run = Run(
             at=clock.now(),
             boot=self._boot,
             boottime_seconds=clock.boottime_ns() / 1e9,
             monotonic_seconds=clock.monotonic(),
         )
-        late = lateness(self._memory, run, daemon_seconds=run.monotonic_seconds - self._began)
-        if late <= self._late_seconds or not (self._memory.in_row >= REGULAR or self._is_installed()):
-            return ()
-        return (
-            Problem(
-                code="checker-late",
-                message=f"no independent check has run for {spell(late)}",
-                hint="nbguard service install puts its timers right; nbguard check runs one now",
-                since=before(run.at, late),
-            ),
-        )
+        up_seconds = run.monotonic_seconds - self._began
+        whole, light = _without(memory.full, run, up_seconds), _without(memory.light, run, up_seconds)
+        late = light_late_seconds(self._checks)
+        if whole > self._checks.late_seconds and (memory.in_row >= REGULAR or self._is_installed()):
+            return (_problem("no whole check has run", whole, run),)
+        if light > late and (memory.light_in_row >= REGULAR_LIGHT or self._is_installed()):
+            return (_problem("no light check has run", light, run),)
+        return ()
 
     def _look(self) -> None:
         try:
@@ -64,8 +63,21 @@ class CheckerWatch:
             self._seen, self._memory = seen, read_memory(self._path)
 
 
-def lateness(memory: CheckMemory, run: Run, *, daemon_seconds: float) -> float:
-    """Waking seconds without a full check, as far back as this daemon and this start of the machine go."""
-    if memory.full is None:
-        return daemon_seconds
-    return min(daemon_seconds, awake_seconds_since(memory.full, run))
+def light_late_seconds(checks: Checks) -> float:
+    """After so many seconds of waking without a light check, several were missed."""
+    return _MISSED * checks.light_seconds
+
+
+def _without(last: Run | None, run: Run, up_seconds: float) -> float:
+    """Waking seconds without a check, as far back as this daemon and this start of the machine go."""
+    return up_seconds if last is None else min(up_seconds, awake_seconds_since(last, run))
+
+
+def _problem(what: str, seconds: float, run: Run) -> Problem:
+    return Problem(
+        code="checker-late",
+        message=f"{what} for {spell(seconds)}",
+        hint="nbguard service install puts its timers right; nbguard check runs one now",
+        since=before(run.at, seconds),
+        subject="checks",
+    )

@@ -24,7 +24,7 @@ _Noun = TypeVar("_Noun")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckMemory:
-    """Everything. ``in_row`` counts full checks that came when they were due: so many make a regular checker.
+    """Everything. ``in_row`` and ``light_in_row`` count checks that came when they were due: so many are a habit.
     ``woke_at``: when this machine was last seen to have woken. ``protected`` is the last full check's count. ``told``
     are the codes that checks have found: they must be seen to be over, too."""
 
@@ -37,6 +37,7 @@ class CheckMemory:
     connected_at: datetime | None = None
     woke_at: float = 0.0
     in_row: int = 0
+    light_in_row: int = 0
     runs: int = 0
     notebooks: int = 0
     protected: int = 0
@@ -65,6 +66,7 @@ def read_memory(path: str) -> CheckMemory:
             whole_drill_at=_optional(table.get("whole_drill_at"), _moment),
             connected_at=_optional(table.get("connected_at"), _moment),
             in_row=_count(table.get("in_row", 0)),
+            light_in_row=_count(table.get("light_in_row", 0)),
             runs=_count(table.get("runs", 0)),
             notebooks=_count(table.get("notebooks", 0)),
             protected=_count(table.get("protected", 0)),

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nbguard.health.checker import REGULAR, CheckerWatch
+from nbguard.health.checker import REGULAR, REGULAR_LIGHT, CheckerWatch
 from nbguard.health.memory import CheckMemory, write_memory
 from nbguard.health.remembered import Run
+from nbguard.settings import Checks
 
 
 @dataclass
@@ -36,15 +37,22 @@ class Watched:
 
     def __post_init__(self) -> None:
         self.watch = CheckerWatch(
-            str(self.path), clock=self.clocks, boot="b", late_seconds=1800, is_installed=lambda: self.is_installed
+            str(self.path),
+            clock=self.clocks,
+            boot="b",
+            checks=Checks(late_seconds=1800),
+            is_installed=lambda: self.is_installed,
         )
 
-    def checked(self, *, in_row: int, boot: str = "b") -> None:
+    def checked(self, *, in_row: int, boot: str = "b", light_in_row: int = 0) -> None:
         clocks = self.clocks
         run = Run(
             at=clocks.now(), boot=boot, boottime_seconds=clocks.boottime_ns() / 1e9, monotonic_seconds=clocks.awake
         )
-        write_memory(str(self.path), CheckMemory(full=run, in_row=in_row))
+        write_memory(
+            str(self.path),
+            CheckMemory(full=run, in_row=in_row, light=run if light_in_row else None, light_in_row=light_in_row),
+        )
 
     def says(self) -> list[str]:
         return [problem.code for problem in self.watch.problems()]
@@ -74,7 +82,15 @@ def test_somebody_who_checked_by_hand_now_and_then_is_not_missed(watched: Watche
 def test_where_a_service_was_installed_a_checker_that_never_came_is_missed(watched: Watched) -> None:
     watched.is_installed = True
     assert watched.says() == []
-    watched.clocks.awake += 1_801
+    watched.clocks.awake += 481
+    assert watched.says() == ["checker-late"]
+
+
+def test_light_checks_that_stop_are_missed_after_eight_minutes(watched: Watched) -> None:
+    watched.checked(in_row=9, light_in_row=REGULAR_LIGHT)
+    watched.clocks.awake += 479
+    assert watched.says() == []
+    watched.clocks.awake += 2
     assert watched.says() == ["checker-late"]
 
 

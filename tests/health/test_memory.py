@@ -27,6 +27,7 @@ FULL = CheckMemory(
     connected_at=AT,
     woke_at=5.0,
     in_row=3,
+    light_in_row=4,
     runs=9,
     notebooks=2,
     protected=1,
