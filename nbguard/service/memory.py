@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHANNELS_SCRIPT = "alert-channels.sh"
-_OURS = ("ALERT-", ".told", ".new-", CHANNELS_SCRIPT)
+_OURS = ("ALERT-", ".failed-", ".told", ".new-", CHANNELS_SCRIPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

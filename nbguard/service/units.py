@@ -23,6 +23,7 @@ SERVICES = (DAEMON, CHECK, LIGHT)
 TIMERS = (CHECK_TIMER, LIGHT_TIMER)
 
 _MOST_FIRST_SECONDS = 120.0
+_MOST_PAUSE_SECONDS = 30.0
 _SLACK = 30.0
 _PLACE = re.compile(r"@([A-Z]+)@")
 
@@ -44,6 +45,11 @@ def note_of(unit: str, folder: str) -> str:
     return os.path.join(folder, f"ALERT-{unit}")
 
 
+def _left_by(unit: str, folder: str) -> tuple[str, str]:
+    """What the alert unit leaves for ``unit`` until it runs well again."""
+    return note_of(unit, folder), os.path.join(folder, f".failed-{unit}")
+
+
 def render_all(template: Callable[[str], str], filling: Filling) -> dict[str, str]:
     """Every unit by name; ``template`` gives the text of one. Raises Refused for words that no unit can hold."""
     script = template(ALERT_SCRIPT)
@@ -58,7 +64,8 @@ def render(unit: str, text: str, filling: Filling, *, script: str = "") -> str:
         "ENVIRONMENT": "\n".join(
             f"Environment={_word(f'{name}={value}')}" for name, value in sorted(filling.environment.items())
         ),
-        "NOTES": " ".join(_word(note_of(unit, place), is_argument=True) for place in filling.places),
+        "NOTES": " ".join(_word(path, is_argument=True) for place in filling.places for path in _left_by(unit, place)),
+        "PAUSE": f"{min(filling.light_seconds / 4, _MOST_PAUSE_SECONDS):g}",
         "PLACES": " ".join(_word(place, is_argument=True) for place in filling.places),
         "SCRIPT": _word(script, is_argument=True, is_text=True),
         "FIRST": _seconds(min(every, _MOST_FIRST_SECONDS)),

@@ -27,7 +27,7 @@ class Desk:
     def alert(self, unit: str = LIGHT, *, result: str = "exit-code", status: str = "203") -> str:
         """What it says when ``unit`` failed."""
         done = subprocess.run(
-            ["/bin/sh", "-c", SCRIPT, "nbguard-alert", unit, str(self.place), str(self.resort)],
+            ["/bin/sh", "-c", SCRIPT, "nbguard-alert", unit, "0", str(self.place), str(self.resort)],
             env={"MONITOR_SERVICE_RESULT": result, "MONITOR_EXIT_STATUS": status},
             capture_output=True,
             text=True,

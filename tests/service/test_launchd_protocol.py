@@ -158,7 +158,7 @@ def test_uninstalled_they_are_gone_and_a_second_time_there_is_nothing_to_do(desk
     last = desk.folder.parent / "last"
     for folder in (Path(desk.places.emergency), last):
         folder.mkdir(mode=0o700)
-        for name in (f"ALERT-{CHECK}", ".told", f".told-{CHECK}", "alert-channels.sh"):
+        for name in (f"ALERT-{CHECK}", f".failed-{CHECK}", ".told", f".told-{CHECK}", "alert-channels.sh"):
             (folder / name).touch()
     (Path(desk.places.emergency) / "kept").touch()
     assert desk.agents().uninstall() == []

@@ -162,6 +162,16 @@ def test_without_its_environment_and_without_a_home_it_is_still_told_outside_of_
     assert answer.code == 0, answer
     poll(lambda: have_run(lab), 30, every=0.2)
 
+    once = "test -e /var/tmp/once || { touch /var/tmp/once; exit 1; }"
+    override(lab, "nbguard-check-light.service", f"ExecStart=\nExecStart=/bin/sh -c '{once}'")
+    failed = "nbguard-check-light.service: Failed with result 'exit-code'"
+    poll(lambda: failed in lab.user("journalctl", "--user").out, 20, every=0.2)
+    poll(lambda: have_run(lab), 20, every=0.2)
+    assert "service failed" not in lab.user("cat", told).out, "it met an upgrade half done: that disturbs nobody"
+    assert alerts(lab) == {}
+    shutil.rmtree(lab.home / UNITS / "nbguard-check-light.service.d")
+    lab.user("systemctl", "--user", "daemon-reload")
+
     shutil.rmtree(lab.home / "venv")
     gone = "the program that it starts is gone"
     assert gone in poll(lambda: alerts(lab)["nbguard-check-light.service"], 20, every=0.1)
@@ -174,7 +184,7 @@ def test_without_its_environment_and_without_a_home_it_is_still_told_outside_of_
     assert "exit-code 203" in poll(lambda: report(lab)["checkers"][1]["result"], 20, every=0.1)
 
     for place in lab.root("sh", "-c", f"ls -d /var/tmp/nbguard-{UID}-*").out.split():
-        lab.root("sh", "-c", f"rm -f {place}/ALERT-* {place}/.told*")
+        lab.root("sh", "-c", f"rm -f {place}/ALERT-* {place}/.told* {place}/.failed-*")
     assert lab.root("sh", "-c", f"find {HOME} -mindepth 1 -delete").code == 0
     assert not list(lab.home.iterdir()), "nothing is left of HOME"
     assert gone in poll(lambda: alerts(lab)["nbguard-check-light.service"], 20, every=0.1)
