@@ -6,6 +6,7 @@ used. Commands are run in the order of the pages, by bash, as somebody would pas
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from nbguard.cli import main
+from tests.alert.servers import Mailbox, smtp
 from tests.helpers import REPOSITORY, notebook_bytes, poll
 
 PAGES = ("README.md", "docs/worst-day.md")
@@ -43,6 +45,7 @@ class Place:
     home: Path
     venv: Path
     wheel: Path
+    mailbox: Mailbox
     daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -85,9 +88,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
     subprocess.run(made, check=True, capture_output=True, timeout=240)
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, timeout=240)
     (wheel,) = folder.glob("*.whl")
-    place = Place(folder / "home", folder / "venv", wheel)
+    with smtp(Mailbox()) as mailbox:
+        yield from _furnished(Place(folder / "home", folder / "venv", wheel, mailbox))
+
+
+def _furnished(place: Place) -> Generator[Place]:
     checkpoint = place.home / "notebooks" / ".ipynb_checkpoints" / "eda-checkpoint.ipynb"
     checkpoint.parent.mkdir(parents=True)
+    (place.home / "disk").mkdir()
     checkpoint.write_bytes(OLDER)
     two_days_ago = checkpoint.stat().st_mtime - 2 * 86_400
     os.utime(checkpoint, (two_days_ago, two_days_ago))
@@ -127,6 +135,25 @@ def _packed(place: Place, said: str) -> None:
     assert "read back and checked" in said and (place.home / "package.zip").stat().st_size > 1000
 
 
+def _mailed(place: Place, said: str) -> None:
+    """Each code that was mailed is typed back: from then on somebody is known to read it."""
+    assert "channels" in (place.home / ".config" / "nbguard" / "config.toml").read_text()
+    poll(lambda: place.mailbox.mails, 20)
+    code = re.search(r"nbguard ack ([0-9A-Z-]{8,})", place.mailbox.mails[-1].get_content())
+    assert code is not None
+    assert place.run(f"nbguard ack {code[1]}").returncode == 0
+    assert '"live"' in place.run("nbguard alert list --json").stdout
+
+
+def _mirrored(place: Place, said: str) -> None:
+    assert (place.home / "disk" / "nbguard.git" / "HEAD").exists()
+
+
+def _adopted(place: Place, said: str) -> None:
+    answer = place.run(f"NBGUARD_HOME={place.home}/new-machine nbguard log eda.ipynb --json")
+    assert [row["sha256"] for row in json.loads(answer.stdout)][-1] == hashlib.sha256(OLDER).hexdigest()
+
+
 def _two_versions(place: Place, said: str) -> None:
     assert "~1" in said
 
@@ -144,6 +171,10 @@ PROMISES: list[tuple[str, Callable[[Place, str], None]]] = [
     (r"list --deleted", lambda place, said: None),
     (r"list", lambda place, said: _contains(said, "eda.ipynb")),
     (r"diff", lambda place, said: _contains(said, "two days ago")),
+    (r"mirror add", _mirrored),
+    (r"adopt", _adopted),
+    (r"--notify|alert test", _mailed),
+    (r"check", lambda place, said: _contains(said, "all kept as they are on disk")),
     (r"status", lambda place, said: _contains(said, "all kept as they are on disk")),
     (r"doctor", lambda place, said: _contains(said, "archive")),
     (r"setup", lambda place, said: _contains(said, "configuration: ")),
@@ -155,7 +186,21 @@ def as_run_here(command: str, place: Place) -> str:
     """The wheel stands for the checkout; and what was kept here is seconds old, so nobody can ask for yesterday."""
     if command == "python -m pip install .":
         return f"python -m pip install {place.wheel}"
+    mail = (
+        f"'mailto://127.0.0.1:{place.mailbox.port}/?from=n@example.org&to=ada@example.org&mode=insecure' --no-service"
+    )
+    command = command.replace("mailto://you:secret@mail.example.org", mail).replace("/media/disk", f"{place.home}/disk")
+    if command.startswith("nbguard adopt"):
+        return f"NBGUARD_HOME={place.home}/new-machine {command} --yes"
     return command.replace("--at yesterday", "--at '1 second ago'") if "--all" in command else command
+
+
+def _is_of_others(place: Place, answer: subprocess.CompletedProcess[str]) -> bool:
+    """Other tests, on the same machine and of the same user, take history away from kernels of theirs."""
+    problems = [line for line in answer.stdout.splitlines() if line.startswith("problem:")]
+    return answer.returncode == 22 and all(
+        "kernel-history-lost" in line and str(place.home) not in line for line in problems
+    )
 
 
 def _contains(said: str, word: str) -> None:
@@ -173,7 +218,7 @@ def test_every_fenced_command_does_what_it_promises(place: Place) -> None:
         else:
             answer = place.run(command)
             said = answer.stdout + answer.stderr
-            assert answer.returncode == 0, f"{page}: {command}\n{said}"
+            assert answer.returncode == 0 or _is_of_others(place, answer), f"{page}: {command}\n{said}"
             if command.startswith("nbguard"):
                 promise = next((promise for pattern, promise in PROMISES if re.search(pattern, command)), None)
                 assert promise is not None, f"{page}: nobody knows what {command!r} promises"
