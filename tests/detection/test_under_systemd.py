@@ -141,7 +141,7 @@ def home_removed(town: Town) -> float:
 
 FAULTS: list[tuple[str, Callable[[Town], float], str, float]] = [
     ("service stopped by hand", stopped, "daemon-down|unit-inactive", 4.0),
-    ("timers of the checks disabled", timers_stopped, "checker-late", 30.0),
+    ("timers of the checks disabled", timers_stopped, "checker-late", 20.0),
     ("daemon not started at boot", not_started_at_boot, "daemon-down|unit-inactive", 4.0),
     ("configuration broken", misconfigured, "configuration cannot be used|config-invalid", 4.0),
     ("lingering turned off, still logged in", linger_off, "linger-off", 20.0),
