@@ -173,6 +173,8 @@ def transport_environment(address: Address, environment: Mapping[str, str], home
     if not address.leaves_machine:
         return needed
     needed |= {name: environment[name] for name in _KEPT if name in environment}
+    if authorities := environment.get("GIT_SSL_CAINFO") or environment.get("SSL_CERT_FILE"):
+        needed["GIT_SSL_CAINFO"] = authorities  # of a host of one's own; git built with GnuTLS knows no other way
     needed |= {"HOME": home, "GIT_SSH_COMMAND": _SSH, "GIT_SSH_VARIANT": "ssh"}
     if address.password or address.user:
         needed |= {
