@@ -171,6 +171,6 @@ def _one_line(text: str) -> str:
 
 
 def _readable(text: str) -> str:
-    """Names can hold any byte: what is no text, or would move a terminal's cursor, is a question mark."""
-    plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in plain)
+    """Names can hold any byte, and state files any character: what is no text, or would move a terminal's cursor, is a
+    question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nbguard.alerting import ChannelState, Weight
-from tests.alert.town import DAY, HOUR, MINUTE, Town
+from nbguard.alerting import ChannelState, Message, Sent, Weight
+from nbguard.settings import Channel
+from tests.alert.town import DAY, HOUR, MINUTE, Town, swift_folder
 
 
 def test_nothing_wrong_sends_only_the_roll_call(town: Town) -> None:
@@ -116,3 +117,24 @@ def test_channels_stand_as_their_humans_answered(town: Town) -> None:
     states = {report.name: report.state for report in town.desk.reports()}
     assert states == {"mail": ChannelState.UNPROVEN, "chat": ChannelState.LIVE}
     assert [each.problem.code for each in town.desk.problems()] == []
+
+
+def test_a_step_ends_also_when_every_channel_hangs() -> None:
+    channels = tuple(Channel(name=f"hang-{number}", human="ada", url=f"json://x/{number}") for number in range(8))
+    with swift_folder() as folder:
+        town = Town(folder, channels=channels)
+        town.prove()
+
+        def hang(channel: Channel, message: Message) -> Sent:
+            town.clock.true += 20
+            return Sent(is_sent=False, answer="no answer within 20 s")
+
+        town.boxes.send = hang  # type: ignore[method-assign]
+        town.break_("daemon-down")
+        town.look()
+        before = town.clock.true
+        assert town.desk.step().failed == 3
+        assert town.clock.true - before <= 65
+        for _ in range(8):
+            town.desk.step()
+        assert all(report.trouble for report in town.desk.reports()), "the others are tried in the next steps"

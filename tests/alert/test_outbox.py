@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbguard.alert.incidents import SHOWN_ONLY
 from nbguard.alerting import Observation, Observer, Weight
 from tests.alert.town import ADA, BOB, DAY, EVE, HOUR, MINUTE, Town, swift_folder
 
@@ -150,10 +154,29 @@ def test_an_unproven_channel_hears_of_it_when_all_do() -> None:
 
 def test_hostile_words_reach_nobodys_terminal(town: Town) -> None:
     town.prove()
-    town.break_("not-kept", "/a\x1b]0;owned\x07\n\udcff\u202e.ipynb", Weight.GAP, "gone\r\nBcc: eve@example.org")
+    town.break_(
+        "not-kept", "/a\x1b]0;owned\x07\n\udcff\ud800\x00\u202e.ipynb", Weight.GAP, "gone\r\nBcc: eve@example.org"
+    )
     town.live(MINUTE)
     letter = town.boxes.of("mail")[0].message
     shown = letter.title + letter.body + town.line
     assert all(character.isprintable() or character == "\n" for character in shown)
     assert "\n" not in letter.title + town.line
     assert not any(line.startswith("Bcc") for line in letter.body.splitlines())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=900), st.sampled_from(list(Weight)[1:]))
+def test_any_words_can_be_told(code: str, subject: str, message: str, weight: Weight) -> None:
+    with swift_folder() as folder:
+        town = Town(folder)
+        town.prove()
+        town.break_(code, subject, weight, message)
+        town.live(3 * MINUTE)
+        town.restart()
+        town.mend(code, subject)
+        town.live(15 * MINUTE)
+        expected = [] if code in SHOWN_ONLY else ["incident", "resolved"]
+        assert [each.message.kind for each in town.boxes.of("mail")] == expected
+        for each in town.boxes.of("mail"):
+            town.sees(each).encode()
