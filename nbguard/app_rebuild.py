@@ -1,5 +1,5 @@
 """The composition root's page for making a vanished or broken archive anew: from mirrors, from what is kept alive
-outside HOME, and from what of it can be read."""
+outside HOME, and from what of it can be read. What does that is loaded when it is needed: it hardly ever is."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from nbguard.archive.rebuilding import BRANCHES, Mirrored, Rebuilt, Source, broken, rebuild
 from nbguard.durable import replace_durably, unlink_quietly
 from nbguard.errors import ArchiveMoved, ArchiveTrouble, BadConfiguration, UsageError
-from nbguard.mirror import reader
-from nbguard.mirror.addresses import parse_address
-from nbguard.mirror.layout import Namespace
 from nbguard.mirror.rebuild import (
     Away,
     RebuiltNote,
@@ -22,7 +18,6 @@ from nbguard.mirror.rebuild import (
     words,
     write_note,
 )
-from nbguard.mirror.state import StateFile, key_of
 from nbguard.settings import Settings
 from nbguard.watch.mounts import mount_of, read_mounts
 
@@ -30,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nbguard.app import Store
+    from nbguard.archive.rebuilding import Mirrored, Rebuilt, Source
     from nbguard.archive.repository import Archive
     from nbguard.cli.context import Context
     from nbguard.clock import Clock
@@ -98,6 +94,8 @@ class Mending:
         or was moved by somebody: that is for people to decide. Raises NbguardError."""
         if isinstance(trouble, ArchiveMoved) or trouble.code != ArchiveTrouble.code:
             return False
+        from nbguard.archive.rebuilding import broken
+
         return self._rebuild("was damaged", is_needed=lambda: bool(broken(self._store.archive)))
 
     def _rebuild(self, reason: str, *, is_needed: Callable[[], bool]) -> bool:
@@ -107,6 +105,8 @@ class Mending:
         self._try_at = self._clock.monotonic() + pause_seconds(self._failures)
         if not is_needed():
             return False
+        from nbguard.archive.rebuilding import rebuild
+
         _log.error("the archive %s: it is made anew", reason)
         done = rebuild(
             self._store.archive,
@@ -165,6 +165,8 @@ class Mending:
 
 def sources_of(context: Context, install: str) -> list[Source]:
     """Every copy of this archive that there may be; none of them is asked yet."""
+    from nbguard.archive.rebuilding import Source
+
     home = os.path.expanduser("~")
     found = []
     kept = os.path.join(context.places.emergency, "kept", "archive.git") if context.places.emergency else ""
@@ -178,6 +180,9 @@ def sources_of(context: Context, install: str) -> list[Source]:
 
 def _mirrored(context: Context) -> list[Mirrored]:
     """The tips of main that mirrors are known to hold."""
+    from nbguard.archive.rebuilding import Mirrored
+    from nbguard.mirror.state import StateFile, key_of
+
     file = StateFile(context.places.state)
     found = []
     for mirror in _mirrors(context):
@@ -201,6 +206,10 @@ def _mirrors(context: Context) -> tuple[Mirror, ...]:
 
 def _from(url: str, home: str, branches: Callable[[dict[str, str]], str]) -> Callable[[str, str], None]:
     def fetch(into: str, prefix: str) -> None:
+        from nbguard.archive.rebuilding import BRANCHES
+        from nbguard.mirror import reader
+        from nbguard.mirror.addresses import parse_address
+
         try:
             mirror = reader.Mirrored(parse_address(url, home=home), environment=os.environ, home=home)
         except UsageError as error:
@@ -217,6 +226,7 @@ def _from(url: str, home: str, branches: Callable[[dict[str, str]], str]) -> Cal
 
 def _our_branches(refs: dict[str, str], install: str) -> str:
     """Where a mirror has our branches: the host may have had another name then, the id is the same."""
+    from nbguard.mirror.layout import Namespace
     from nbguard.mirror.there import hosts_in
 
     for namespace in hosts_in(refs):
