@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from nbguard.durable import unlink_quietly
+from nbguard.errors import Refused
 from nbguard.service.manager import Answer, Ask, CheckerReport, ServiceReport, put_in_place, said
 from nbguard.service.memory import Memory
 from nbguard.service.units import ALERT, CHECK, CHECK_TIMER, DAEMON, LIGHT, LIGHT_TIMER, SERVICES, TIMERS, UNITS
@@ -161,7 +162,10 @@ class SystemdUser:
         )
 
     def _is_up_to_date(self) -> bool:
-        texts = self._units()
+        try:
+            texts = self._units()
+        except Refused:
+            return False  # what cannot be written anew can still be asked
         return all(_text(self._path(unit)) == texts[unit] for unit in UNITS)
 
     def _linger(self) -> list[str]:
