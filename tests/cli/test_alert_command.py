@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from click.shell_completion import ShellComplete
 
+from nbguard.app_alert import open_desk
+from nbguard.cli.context import Context
 from nbguard.cli.main import main
 from nbguard.settings import Channel, Settings
 from nbguard.settings_writing import as_toml
@@ -156,8 +158,9 @@ def test_a_wrong_code_is_said_and_after_many_none_is_heard(home: Path) -> None:
     assert (wrong.code, wrong.json["outcome"], wrong.json["accepted"]) == (1, "unknown", False)
     assert "it stands in the newest message" in wrong.talk
     assert nbguard("ack").code == 2
+    desk = open_desk(Context.from_environment(None))
     for _ in range(9):
-        nbguard("ack", "AAAA-AAAA")
+        desk.answer("AAAA-AAAA")
     late = nbguard("ack", right)
     assert late.code == 1
     assert "too many wrong codes" in late.talk
