@@ -7,17 +7,21 @@ and takes a write also when every disk is full. The highest revision counts.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from time import monotonic, sleep
 
 from nbguard.alert.state import State
 from nbguard.alert.state_json import NewerFormat, decode, encode
 from nbguard.durable import FileLock, replace_durably, unlink_quietly, write_all
-from nbguard.errors import Refused, StorageTrouble, storage_trouble
+from nbguard.errors import Busy, Refused, StorageTrouble, storage_trouble
 from nbguard.places import is_private
+
+_log = logging.getLogger(__name__)
 
 LOCK = "alerts.lock"
 BALLAST = "alerts.ballast"
@@ -40,19 +44,24 @@ class AlertStore:
     """``path`` is the file; ``copies`` are further ones, each used while its folder is there and ours alone, and
     ``last_resort`` is one that is there only while no other could be written.
 
-    Nothing here makes a folder: where one of ours was removed, it is the refuge that decides.
+    Nothing here makes a folder: where one of ours was removed, it is the refuge that decides. ``patience_seconds``: how
+    long the lock is waited for, which is held for milliseconds by whoever is not stuck.
     """
 
-    def __init__(self, path: str, copies: Sequence[str] = (), *, last_resort: str = "") -> None:
+    def __init__(
+        self, path: str, copies: Sequence[str] = (), *, last_resort: str = "", patience_seconds: float = 5.0
+    ) -> None:
         self.path = path
         self._copies = tuple(copies)
         self._last_resort = last_resort
+        self._patience_seconds = patience_seconds
         self._all = tuple(place for place in (path, *copies, last_resort) if place)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Alone with the state. Held for milliseconds, never while something is sent. Where no lock can be made (the
-        folder is gone, the disk full), work goes on without: told twice is better than not at all."""
+        folder is gone, the disk full), or somebody who was stopped has it, work goes on without: told twice is better
+        than not at all."""
         lock = self._lock()
         try:
             yield
@@ -136,11 +145,23 @@ class AlertStore:
                 continue
             lock = FileLock(os.path.join(folder, LOCK))
             try:
-                lock.acquire(wait=True)
+                return lock if self._acquire(lock) else None
             except OSError:
                 continue
-            return lock
         return None
+
+    def _acquire(self, lock: FileLock) -> bool:
+        ends_at = monotonic() + self._patience_seconds
+        while True:
+            try:
+                lock.acquire()
+            except Busy:
+                if monotonic() >= ends_at:
+                    _log.warning("%s is held for too long; going on without it", lock.path)
+                    return False
+                sleep(0.02)
+            else:
+                return True
 
 
 def _copied(path: str, data: bytes) -> bool:

@@ -14,7 +14,7 @@ from nbguard.alert.state_json import decode
 from tests.alert.killed_worker import SUBJECTS
 from tests.helpers import REPOSITORY, poll
 
-KILLS = 8
+KILLS = 5
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from nbguard import durable
 from nbguard.alert.state import State
 from nbguard.alert.state_json import decode, encode
-from nbguard.alert.store import AlertStore
+from nbguard.alert.store import LOCK, AlertStore
 from nbguard.alerting import ChannelState
-from nbguard.errors import Refused, StorageTrouble
+from nbguard.durable import FileLock
+from nbguard.errors import Busy, Refused, StorageTrouble
 from tests.alert.town import DAY, HOUR, MINUTE, Town, swift_folder
 
 
@@ -233,3 +234,13 @@ def test_two_processes_send_one_message(town: Town) -> None:
         town.desk.step()
         other.step()
     assert len(town.boxes.of("mail")) == 1
+
+
+def test_a_lock_that_nobody_gives_back_silences_nothing(tmp_path: Path) -> None:
+    """A process that was stopped in mid-write holds it for ever."""
+    store = AlertStore(str(tmp_path / "alerts.json"), patience_seconds=0.1)
+    stuck = FileLock(str(tmp_path / LOCK))
+    with stuck, store.locked():
+        assert store.save(State(salt="00" * 16)).revision == 1
+    with store.locked(), pytest.raises(Busy):
+        FileLock(str(tmp_path / LOCK)).acquire()
