@@ -12,6 +12,7 @@ from nbguard.mirror.backoff import HEARTBEAT_SECONDS, next_step
 from nbguard.mirror.child import MirrorTrouble
 from nbguard.mirror.layout import (
     HEARTBEAT_FILE,
+    HOSTS,
     MARK,
     MARK_FILE,
     ROLL_CALL_FILE,
@@ -107,7 +108,7 @@ class Push:
 
         Raises MirrorForeign, NewerMirror, MirrorTrouble, Stopped, OSError. What arrived until then stays there.
         """
-        ours, there = self._ours, self._remote.refs()
+        ours, there = self._ours, self._ask_for_refs()
         self._there = there
         space = ours.namespace
         self._check_mark(there)
@@ -131,6 +132,10 @@ class Push:
         else:
             self._check_arrived()
         return todo > 0
+
+    def _ask_for_refs(self) -> dict[str, str]:
+        """Ours alone: a mirror may hold a thousand machines."""
+        return self._remote.refs(MARK, f"{HOSTS}{self._ours.namespace.name}/*")
 
     def _tips(self) -> dict[str, str | None]:
         return {self._ours.namespace.main: self._ours.main, self._ours.namespace.records: self._ours.records}
@@ -253,7 +258,7 @@ class Push:
             raise MirrorTrouble(f"it cannot be read: {why}", hint="it is tried again by itself")
 
     def _check_arrived(self) -> None:
-        there = self._remote.refs()
+        there = self._ask_for_refs()
         for ref, tip in self._tips().items():
             if tip is not None and there.get(ref) != tip:
                 raise MirrorTrouble(

@@ -96,9 +96,9 @@ class Remote:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def refs(self) -> dict[str, str]:
-        """Every branch there. Raises MirrorTrouble, Stopped."""
-        said = self._git("ls-remote", "--refs", *self._service("upload-pack"), "--", self.address.url)
+    def refs(self, *patterns: str) -> dict[str, str]:
+        """Every branch there, or those that fit one of the patterns. Raises MirrorTrouble, Stopped."""
+        said = self._git("ls-remote", "--refs", *self._service("upload-pack"), "--", self.address.url, *patterns)
         if said.status:
             raise self._trouble("it cannot be read", said)
         return refs_in(said.out.encode("utf-8", "replace"))
