@@ -10,12 +10,14 @@ import smtplib
 import socket
 import ssl
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
+from email.policy import SMTP
 from email.utils import formataddr, formatdate, make_msgid
 
 from nbguard.alert.mail_address import Encryption, MailAddress, read_mail_address
 from nbguard.alert.route import Route
 from nbguard.alerting import Message, MessageKind, Sent
+
+_POLICY = SMTP.clone(max_line_length=500)  # a title that is folded arrives with a space before it; 998 is allowed
 
 
 def mail_route(url: str, timeout_seconds: float) -> Route:
@@ -132,7 +134,7 @@ class _Mail:
 
     def _bytes_of(self, message: Message) -> bytes:
         address = self._address
-        mail = EmailMessage(policy=SMTP_POLICY)
+        mail = EmailMessage(policy=_POLICY)
         mail["From"] = formataddr((address.sender_name, address.sender))
         mail["To"] = address.recipient
         mail["Subject"] = " ".join(_sound(message.title).split())

@@ -52,6 +52,13 @@ def test_a_title_cannot_add_headers_and_odd_names_do_not_stop_a_mail(sender: Cha
     assert arrived.get_content().splitlines() == ["?", ".", "end"]
 
 
+def test_a_long_title_arrives_as_it_is(sender: ChannelSender) -> None:
+    title = "nbguard on a-machine: a notebook or kernel is not protected: own-files-removed, and more: é " + "x" * 60
+    with smtp(Mailbox()) as mailbox:
+        assert sender.send(mail(mailbox.port), Message(kind=MessageKind.TEST, title=title, body="b\n")).is_sent
+    assert mailbox.mails[0]["Subject"] == title
+
+
 NOES = [
     ("an unknown recipient", {"rcpt": "550 5.1.1 no such user here"}, "550 5.1.1 no such user here", True),
     ("grey-listing", {"rcpt": "451 4.7.1 come back later"}, "451 4.7.1 come back later", False),
