@@ -124,8 +124,10 @@ class Push:
                 step = min(left, self.state.step_commits)
                 left -= step
                 done += step
-                self._push_step(ref, left, step, is_last=done == todo)
-                if self._progress is not None:
+                self._push_step(
+                    ref, left, step, is_last=done == todo, progress=self._progress if step == todo else None
+                )
+                if self._progress is not None and step != todo:
                     self._progress(done, todo)
         if not todo:
             self._send(self._small_wishes(), SMALL_SECONDS)
@@ -177,7 +179,8 @@ class Push:
             raise MirrorForeign(f"its branch {name} holds what this archive does not")
         return self._remote.count(tip, found)
 
-    def _push_step(self, ref: str, left: int, step: int, *, is_last: bool) -> None:
+    def _push_step(self, ref: str, left: int, step: int, *, is_last: bool, progress: Progress | None) -> None:
+        """Push so many commits of a branch; git's own progress is told where they are all."""
         tip = self._tips()[ref]
         began = self._clock.monotonic()
         wishes = [Wish(f"{tip}~{left}" if left else str(tip), ref)]
@@ -186,7 +189,7 @@ class Push:
             self.state = replace(self.state, main=tip) if is_main else replace(self.state, records=tip)
         if is_last or self._beat_at is None or self._is_old(self._beat_at):
             wishes += self._small_wishes()
-        self._send(wishes, PUSH_SECONDS)
+        self._send(wishes, PUSH_SECONDS, progress)
         self.state = replace(self.state, step_commits=max(next_step(step, self._clock.monotonic() - began), 1))
         if left:
             self._remember(self.state)
@@ -225,8 +228,8 @@ class Push:
             self.state = with_written(self.state, commit.oid)
         return Wish(commit.oid, ref, instead_of=self._there.get(ref, ""))
 
-    def _send(self, wishes: list[Wish], seconds: float) -> None:
-        refused = self._remote.push(wishes, seconds=seconds)
+    def _send(self, wishes: list[Wish], seconds: float, progress: Progress | None = None) -> None:
+        refused = self._remote.push(wishes, seconds=seconds, progress=progress)
         for wish in wishes:
             if wish.ref not in refused and "~" not in wish.commit:
                 self._there[wish.ref] = wish.commit
