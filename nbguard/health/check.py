@@ -136,7 +136,7 @@ def _covered(memory: CheckMemory, facts: Facts, now: float) -> Mapping[str, Cove
     covered = {}
     for root in facts.roots:
         before = memory.covered.get(root.path)
-        if root.trouble:
+        if root.trouble or root.is_unseen:
             if before is not None:
                 covered[root.path] = before
         elif has_fallen(root) and before is not None:

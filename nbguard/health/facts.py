@@ -33,7 +33,8 @@ class DaemonFacts:
 class RootFacts:
     """One root as this process sees it. ``trouble`` is empty, ``root-gone`` or ``root-unreadable``.
 
-    ``is_unmounted``: the file system that it was on is away, not the folder alone. ``notebooks`` in scope now,
+    ``is_unmounted``: the file system that it was on is away, not the folder alone. ``is_unseen``: it is there, and to
+    look through it took too long. ``notebooks`` in scope now,
     ``before`` at the last check (None: not known), ``living`` those that have a version and no tombstone.
     """
 
@@ -41,6 +42,7 @@ class RootFacts:
     trouble: str = ""
     reason: str = ""
     is_unmounted: bool = False
+    is_unseen: bool = False
     device: int | None = None
     notebooks: int = 0
     before: int | None = None

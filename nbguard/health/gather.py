@@ -31,6 +31,9 @@ from nbguard.model import Head, Heartbeat, Problem, Signature, Status
 from nbguard.places import Places
 from nbguard.settings import Settings
 
+_WALKS = 4
+"""A large root on a slow network takes longer to walk than one that is there takes to answer."""
+
 
 def gather(sources: Sources) -> Facts:
     """Read everything once. Raises nothing for what is broken: that is what the facts are about."""
@@ -158,17 +161,25 @@ def _roots(
     on_disk: dict[str, Signature] = {}
     for path in watched_roots(sources.settings, beat):
 
-        def look(path: str = path) -> tuple[RootFacts, Mapping[str, Signature]]:
-            root = look_at_root(path, memory.covered.get(path))
-            return root, {} if root.trouble else sources.walk([path])
+        def look(path: str = path) -> RootFacts:
+            return look_at_root(path, memory.covered.get(path))
+
+        def walk(path: str = path) -> Mapping[str, Signature]:
+            return sources.walk([path])
 
         try:
-            root, found = within(sources.deadline_seconds, look, path)
+            root = within(sources.deadline_seconds, look, path)
         except TookTooLong as error:
             unseen.append(Unseen(what=path, reason=error.message))
-            root, found = RootFacts(path=path, trouble="root-unreadable", reason="it does not answer"), {}
+            facts.append(RootFacts(path=path, trouble="root-unreadable", reason="it does not answer"))
+            continue
+        if not root.trouble:
+            try:
+                on_disk.update(within(_WALKS * sources.deadline_seconds, walk, path))
+            except TookTooLong as error:
+                unseen.append(Unseen(what=path, reason=error.message))
+                root = replace(root, is_unseen=True)
         facts.append(root)
-        on_disk.update(found)
     return facts, on_disk
 
 

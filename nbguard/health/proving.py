@@ -19,9 +19,9 @@ from nbguard.settings import Checks
 
 USUAL_DRILL = 1
 WHOLE_DRILL = 20
-_BUDGET_SECONDS = 420.0
+_BUDGET_SECONDS = 300.0
 _USUAL_SECONDS = 30.0
-_LONG_SECONDS = 240.0
+_LONG_SECONDS = 200.0
 _READING_SECONDS = 45.0
 
 
@@ -69,7 +69,7 @@ class Proved:
 
 
 def prove(provers: Provers, memory: CheckMemory, run: Run, checks: Checks, monotonic: Callable[[], float]) -> Proved:
-    """Do all that is due, each within its time, all within seven minutes."""
+    """Do all that is due, each within its time, all within five minutes."""
     session = _Session(memory, run, monotonic)
     canary = session.tries(Proof.CANARY, provers.canary, "spool")
     refuses = Proof.CANARY in session.still

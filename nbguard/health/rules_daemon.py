@@ -132,7 +132,9 @@ def passed_on(facts: Facts, running: bool) -> Iterator[Weighed]:
         if archive_is_gone and problem.code == "archive-missing":
             continue
         is_away = problem.code in ("root-gone", "unreachable") and f"{problem.subject}/".startswith(unmounted)
-        yield Weighed(problem=problem, weight=Weight.ADVICE if unmounted and is_away else weight_of(problem.code))
+        yield Weighed(
+            problem=problem, weight=Weight.ADVICE if unmounted and is_away else weight_of(problem.code, problem.subject)
+        )
     for root in beat.roots:
         if root.mode == "polling":
             message = root.note or "this file system sends no events"

@@ -93,7 +93,7 @@ def coverage(facts: Facts) -> Iterator[Weighed]:
 
 def has_fallen(root: RootFacts) -> bool:
     """Whether a root that can be read lost most of its notebooks, and not by deletions that were believed."""
-    if root.trouble or root.before is None or root.before < 1:
+    if root.trouble or root.is_unseen or root.before is None or root.before < 1:
         return False
     few = root.before < FEW_NOTEBOOKS
     if root.notebooks * 2 >= root.before or (few and root.notebooks):

@@ -48,14 +48,17 @@ def _lateness(facts: Facts, allowed: Allowances, mirror: MirrorReport) -> Iterat
     able_since = max(facts.awake_since, beat.since.timestamp() if beat is not None and not beat.stopped else 0.0)
     now, hint = facts.now.timestamp(), "it is tried again by itself; nbguard mirror sync tries now"
     if mirror.behind_since is not None:
-        late = now - max(mirror.behind_since.timestamp(), able_since)
+        late = max(0.0, now - max(mirror.behind_since.timestamp(), able_since))
         message = f"it has lacked what was kept here for {spell(late)}{f': {mirror.trouble}' if mirror.trouble else ''}"
     else:
         tried = mirror.tried_at.timestamp() if mirror.tried_at is not None else 0.0
         late = now - max(tried, able_since)
         message = f"nobody has looked at it for {spell(late)}"
-    if late > allowed.mirror_late_seconds:
-        yield weighed(facts, "mirror-late", message, hint, subject=mirror.name, seconds_ago=late)
+    # A laptop is away from its mirror every day: that is shown at once, and told when it lasts.
+    is_shown = mirror.behind_since is not None and (mirror.trouble or late > allowed.stalled_seconds)
+    if late > allowed.mirror_late_seconds or is_shown:
+        weight = Weight.WARNING if late > allowed.mirror_late_seconds else Weight.ADVICE
+        yield weighed(facts, "mirror-late", message, hint, weight, subject=mirror.name, seconds_ago=late)
 
 
 def standing(facts: Facts) -> Iterator[Weighed]:

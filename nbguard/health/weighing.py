@@ -91,8 +91,14 @@ OF_THE_DESK: Final = frozenset(
 _RANK: Final = {Weight.ADVICE: 0, Weight.WARNING: 1, Weight.GAP: 2, Weight.STALL: 3}
 
 
-def weight_of(code: str) -> Weight:
+KEEPING_WORKERS: Final = frozenset({"watcher", "saves"})
+"""Workers of the daemon without which no save is kept."""
+
+
+def weight_of(code: str, subject: str = "") -> Weight:
     """What a problem weighs that the daemon reports of itself."""
+    if code == "worker-failed" and subject in KEEPING_WORKERS:
+        return Weight.GAP
     return Weight.ADVICE if code in ADVICE else Weight.GAP if code in GAPS else Weight.WARNING
 
 

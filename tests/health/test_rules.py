@@ -180,6 +180,18 @@ CASES: list[tuple[str, Facts, tuple[str, Weight] | None, int]] = [
         0,
     ),
     (
+        "a worker without which nothing is kept",
+        replace(WELL, daemon=beating(problems=(problem("worker-failed", "saves"),))),
+        ("worker-failed", Weight.GAP),
+        22,
+    ),
+    (
+        "another worker",
+        replace(WELL, daemon=beating(problems=(problem("worker-failed", "links"),))),
+        ("worker-failed", Weight.WARNING),
+        0,
+    ),
+    (
         "the watch limit",
         replace(WELL, daemon=beating(problems=(problem("watch-limit"),))),
         ("watch-limit", Weight.WARNING),
@@ -302,12 +314,20 @@ CASES: list[tuple[str, Facts, tuple[str, Weight] | None, int]] = [
         0,
     ),
     (
-        "late over the night, and the machine woke an hour ago",
-        replace(WELL, mirrors=(mirror(behind_since=ago(40_000)),), awake_since=NOW.timestamp() - 3_600),
+        "late over the night, and the machine woke five minutes ago",
+        replace(WELL, mirrors=(mirror(behind_since=ago(40_000)),), awake_since=NOW.timestamp() - 300),
         None,
         0,
     ),
     ("nobody tries it", replace(WELL, mirrors=(mirror(tried_at=ago(8_000)),)), ("mirror-late", Weight.WARNING), 0),
+    ("away for an hour", replace(WELL, mirrors=(mirror(behind_since=ago(3_600)),)), ("mirror-late", Weight.ADVICE), 0),
+    (
+        "out of reach just now",
+        replace(WELL, mirrors=(mirror(behind_since=ago(9), trouble="x"),)),
+        ("mirror-late", Weight.ADVICE),
+        0,
+    ),
+    ("behind by a minute", replace(WELL, mirrors=(mirror(behind_since=ago(60)),)), None, 0),
     ("somebody else's", replace(WELL, mirrors=(mirror(foreign="h-u-2"),)), ("mirror-foreign", Weight.WARNING), 0),
     (
         "no mirror, and one disk for all",
