@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from nbguard.app_lease import held_elsewhere
 from nbguard.clock import SystemClock
 from nbguard.errors import ArchiveTrouble, NbguardError
 from nbguard.health.facts import SpoolFacts
 from nbguard.health.heartbeat import read_heartbeat
 from nbguard.health.sources import Sources, system_sources, watched_roots
-from nbguard.model import Head, Problem, Signature
+from nbguard.model import Head, Heartbeat, Problem, Signature
 from nbguard.processes import boot_id
 from nbguard.settings import Settings
 
@@ -54,6 +55,13 @@ def health_sources(context: Context, bad_configuration: NbguardError | None = No
         bad_configuration=bad_configuration,
         wiped=lambda: _wiped(context),
     )
+    if held_elsewhere(context):  # its process is no process of this machine
+        sources = replace(
+            sources,
+            heartbeat=lambda: _beating_elsewhere(read_heartbeat(places.heartbeat), clock),
+            pid_alive=lambda pid: True,
+            lock_held=lambda: True,
+        )
     return replace(
         sources,
         reserve=lambda total: _reserve(context, total),
@@ -85,6 +93,22 @@ def doctor_patient(context: Context, bad_configuration: NbguardError | None = No
         fsck=lambda: check_archive(places.archive),
         bad_configuration=bad_configuration,
         servers=lambda: len(running_servers(runtime_folder(os.environ, os.path.expanduser("~"), sys.platform))),
+    )
+
+
+def _beating_elsewhere(beat: Heartbeat | None, clock: SystemClock) -> Heartbeat | None:
+    """The heartbeat of a daemon on another machine with this home: its lease moves on, so it beats; clocks of two
+    machines are not compared."""
+    from dataclasses import replace
+
+    if beat is None:
+        return None
+    return replace(
+        beat,
+        boot=boot_id(),
+        beat_at=clock.now(),
+        beat_boottime_ns=clock.boottime_ns(),
+        beat_monotonic=clock.monotonic(),
     )
 
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nbguard.clock import SystemClock
+from nbguard.errors import Busy
 from nbguard.mirror.lease import Lease, this_machine
 from nbguard.processes import boot_id
 
@@ -40,6 +41,15 @@ def give_back(lease: Lease) -> None:
         lease.release()
     except OSError as error:
         _log.warning("the lease could not be given back: %s", error)
+
+
+def held_elsewhere(context: Context) -> bool:
+    """Whether another machine has the lease, as far as is known here."""
+    try:
+        refuse_elsewhere(context)
+    except Busy:
+        return True
+    return False
 
 
 def refuse_elsewhere(context: Context, *, is_waiting: bool = False) -> None:

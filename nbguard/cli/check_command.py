@@ -27,6 +27,7 @@ def command(context: Context, *, light: bool, no_send: bool, mirror: str | None,
     known to read the channels, 22 something in scope is not protected, 78 bad configuration.
     """
     from nbguard.app_check import run_check
+    from nbguard.app_lease import refuse_elsewhere
     from nbguard.app_service import look_after
     from nbguard.health import status
 
@@ -35,6 +36,7 @@ def command(context: Context, *, light: bool, no_send: bool, mirror: str | None,
         from nbguard.cli.peer_page import show
 
         return show(context, mirror, sends=not no_send, as_json=as_object)
+    refuse_elsewhere(context, is_waiting=True)
     checked = run_check(context, bad, light=light, sends=not no_send, say=say)
     if as_object:
         print_json({**status.as_json(checked.report), "light": light})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,8 @@ from nbguard.errors import PartlyDone, UsageError
 if TYPE_CHECKING:
     from nbguard.mirror.lease import Lease
     from nbguard.model import Problem
+
+_SERVICE_PAUSE_SECONDS = 60.0
 
 # With these, everything is kept all the same.
 _ALL_KEPT = (
@@ -50,7 +53,12 @@ def command(context: Context, *, watch: tuple[str, ...], once: bool) -> None:
 
     places = context.places
     make_private_folder(places.state)
-    refuse_elsewhere(context, is_waiting=True)
+    try:
+        refuse_elsewhere(context, is_waiting=True)
+    except Busy:
+        if "NOTIFY_SOCKET" in os.environ:  # a service starts it again at once, on every machine of a network home
+            time.sleep(_SERVICE_PAUSE_SECONDS)
+        raise
     lock = FileLock(places.daemon_lock)
     try:
         lock.acquire()

@@ -265,6 +265,9 @@ def test_a_second_machine_with_the_same_home_runs_no_second_daemon(tmp_path: Pat
         assert refused.returncode == 11 and f"nbguard runs on {os.uname().nodename}" in refused.stderr
         assert list((here.guard / "state").glob("lease-seen-*")), "it has begun to watch whether that one lives"
         assert _as_another_machine(here, tmp_path, "setup", "--yes", "--no-service").returncode == 11
+        assert _as_another_machine(here, tmp_path, "check", "--light").returncode == 11, "it is checked where it runs"
+        seen = json.loads(_as_another_machine(here, tmp_path, "status", "--json").stdout)
+        assert seen["daemon"]["running"] is True and "daemon-down" not in [each["code"] for each in seen["problems"]]
         path = here.work / "new.ipynb"
         path.write_bytes(notebook_bytes("kept there"))
         kept = _as_another_machine(here, tmp_path, "snapshot", str(path))
