@@ -80,6 +80,11 @@ def is_on_the_same_disk(context: Context, address: Address) -> bool:
     return address.path is not None and shares_file_system(address.path, (context.places.archive,))
 
 
+def is_open_to_others(address: Address) -> bool:
+    """Whether other users of this machine can read a mirror at a path (some file systems know no owners)."""
+    return address.path is not None and bool(os.stat(address.path).st_mode & 0o077)
+
+
 def make_there(address: Address) -> None:
     """Make a bare, private repository at the path. Raises StorageTrouble, ArchiveTrouble."""
     assert address.path is not None

@@ -60,7 +60,9 @@ def add_mirror(context: Context, url: str, name: str | None = None, *, yes: bool
     _confirm(address, is_new=is_new, yes=yes)
     if is_new:
         adding.make_there(address)
-        say(f"made {address.shown}, readable by you alone")
+        say(f"made {address.shown}")
+    if adding.is_open_to_others(address):
+        say(f"other users of this machine can read {address.shown}")
     adding.change_configuration(context, lambda raw, path: with_mirror(raw, path, mirror))
     say(f"mirror {mirror.name}: {address.shown}")
     _push(context, mirror)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nbguard.errors import ArchiveTrouble, ReadBackFailed, Refused
+from nbguard.durable import FileLock
+from nbguard.errors import ArchiveTrouble, Busy, ReadBackFailed, Refused
 from nbguard.mirror.child import MirrorTrouble
 from nbguard.mirror.layout import MARK, NewerMirror
 from nbguard.mirror.push import MirrorForeign
@@ -459,12 +460,21 @@ def test_a_push_beside_a_busy_packer_waits_for_no_lock(rig: Rig) -> None:
 
 
 def test_a_mirror_is_pushed_while_the_packers_lock_is_held(rig: Rig) -> None:
-    from nbguard.durable import FileLock
-
     rig.keep("one")
     rig.disk()
     with FileLock(str(rig.archive / "nbguard.lock")):
         assert rig.push().main == rig.tip()
+
+
+def test_only_one_process_is_at_a_mirror(rig: Rig) -> None:
+    rig.keep("one")
+    mirror = rig.disk()
+    with FileLock(str(rig.state / "mirror-m0.lock")):
+        with pytest.raises(Busy):
+            rig.push()
+        rig.rounds().step()  # the daemon waits for its turn
+    assert not refs(mirror) and rig.known().failures == 0
+    assert rig.push().main == rig.tip()
 
 
 def test_a_mirror_that_hangs_is_left_within_its_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
