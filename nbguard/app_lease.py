@@ -11,6 +11,7 @@ from nbguard.clock import SystemClock
 from nbguard.errors import Busy
 from nbguard.mirror.lease import Lease, this_machine
 from nbguard.processes import boot_id
+from nbguard.watch.mounts import read_mounts, remote_kind
 
 if TYPE_CHECKING:
     from nbguard.cli.context import Context
@@ -21,7 +22,14 @@ _log = logging.getLogger(__name__)
 
 def lease_of(context: Context, clock: Clock | None = None) -> Lease:
     """The lease on this installation's state."""
-    return Lease(context.places.state, this_machine(boot_id()), clock=clock or SystemClock(), wait=time.sleep)
+    state = context.places.state
+    return Lease(
+        state,
+        this_machine(boot_id()),
+        clock=clock or SystemClock(),
+        wait=time.sleep,
+        is_network=remote_kind(os.path.realpath(state), read_mounts()) is not None,
+    )
 
 
 def take_lease(context: Context) -> Lease:

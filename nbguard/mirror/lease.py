@@ -61,15 +61,24 @@ class Whose(Enum):
     HELD = "held"
 
 
-def judge(held: Held | None, us: Machine, seen: SeenLease | None, now: Look, take_over_seconds: float) -> Whose:
-    """Whose a lease is. What an earlier run of this very machine held is free: that run is over."""
+def judge(
+    held: Held | None,
+    us: Machine,
+    seen: SeenLease | None,
+    now: Look,
+    take_over_seconds: float,
+    *,
+    is_network: bool = True,
+) -> Whose:
+    """Whose a lease is. What an earlier run of this very machine held is free: that run is over. On a network home a
+    machine of the same id and another name is a clone; on a disk of our own it is this one, by its new name."""
     if held is None or held.is_released:
         return Whose.FREE
     there = held.holder
     if (there.machine, there.user) == (us.machine, us.user):
         if there.boot == us.boot:
             return Whose.OURS
-        if there.host == us.host:  # else a clone: the same id in another machine
+        if there.host == us.host or not is_network:
             return Whose.FREE
     if seen is not None and seen.held == held and now.seconds_since(seen.since) >= take_over_seconds:
         return Whose.ABANDONED
@@ -91,6 +100,7 @@ class Lease:
         clock: Clock,
         wait: Callable[[float], object],
         take_over_seconds: float = TAKE_OVER_SECONDS,
+        is_network: bool = True,
     ) -> None:
         self._path = os.path.join(folder, "lease.json")
         name = hashlib.sha256(f"{us.machine}/{us.boot}/{us.user}".encode()).hexdigest()[:12]
@@ -99,6 +109,7 @@ class Lease:
         self._clock = clock
         self._wait = wait
         self._take_over_seconds = take_over_seconds
+        self._is_network = is_network
         self._count = 0
         self._refresh_at = clock.monotonic()
 
@@ -158,7 +169,8 @@ class Lease:
         return self._judge(held) in (Whose.HELD, Whose.ABANDONED)
 
     def _judge(self, held: Held | None) -> Whose:
-        return judge(held, self._us, self._seen(), self._now(), self._take_over_seconds)
+        seen, now = self._seen(), self._now()
+        return judge(held, self._us, seen, now, self._take_over_seconds, is_network=self._is_network)
 
     def _now(self) -> Look:
         return Look(self._clock.now(), self._us.boot, self._clock.boottime_ns() / 1e9)
@@ -217,7 +229,7 @@ class Lease:
 
 
 def this_machine(boot: str) -> Machine:
-    """This user on this machine. Its id is systemd's or D-Bus's (machine-id(5)); without one, its name must do."""
+    """This user on this machine. Its id is systemd's or D-Bus's (machine-id(5)); without one, its network card's."""
     host = os.uname().nodename
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
@@ -226,7 +238,12 @@ def this_machine(boot: str) -> Machine:
                     return Machine(machine=identity, boot=boot, user=os.getuid(), host=host)
         except OSError:
             continue
-    return Machine(machine=f"host-{host}", boot=boot, user=os.getuid(), host=host)
+    import uuid
+
+    card = uuid.getnode()
+    is_made_up = bool(card >> 40 & 1)  # then it would be another one each time
+    identity = f"host-{host}" if is_made_up else f"card-{card:012x}"
+    return Machine(machine=identity, boot=boot, user=os.getuid(), host=host)
 
 
 def _load(path: str) -> dict[str, object]:

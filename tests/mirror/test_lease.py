@@ -70,6 +70,12 @@ def test_whose_it_is(held: Held | None, seen_seconds_ago: float | None, whose: W
     assert judge(held, HERE, seen, _at(1000), 600.0) is whose
 
 
+def test_a_laptop_that_got_another_name_need_not_wait_for_itself() -> None:
+    before = Held(holder=replace(HERE, boot="boot-0", host="name-in-another-network"), count=3)
+    assert judge(before, HERE, None, _at(0), 600.0, is_network=False) is Whose.FREE
+    assert judge(replace(before, holder=THERE), HERE, None, _at(0), 600.0, is_network=False) is Whose.HELD
+
+
 def test_a_lease_that_moved_since_it_was_seen_is_held_however_long_ago_that_was() -> None:
     seen = SeenLease(Held(holder=THERE, count=3), _at(0))
     assert judge(Held(holder=THERE, count=4), HERE, seen, _at(9000), 600.0) is Whose.HELD
