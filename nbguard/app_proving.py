@@ -22,12 +22,20 @@ def provers_of(context: Context) -> Provers:
         canary=(lambda: _canary(context, places.spool)) if has_state else None,
         emergency=(lambda: _canary(context, places.emergency)) if has_state and places.emergency else None,
         archive_disk=(lambda: write_and_read(places.archive)) if has_archive else None,
-        state_disk=(lambda: write_and_read(places.state)) if has_state else None,
+        state_disk=(lambda: _state_disk(places.state)) if has_state else None,
         tip=(lambda: _read_tips(context)) if has_archive else None,
         drill=(lambda count, again: _drill(context, count, again)) if has_archive else None,
         connectivity=(lambda: _connect(places.archive)) if has_archive else None,
         archive=places.archive,
     )
+
+
+def _state_disk(folder: str) -> None:
+    from nbguard.clock import SystemClock
+    from nbguard.health.canary import clear_leftovers, write_and_read
+
+    clear_leftovers(folder, SystemClock().now().timestamp())
+    write_and_read(folder)
 
 
 def _canary(context: Context, folder: str) -> None:

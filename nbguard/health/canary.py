@@ -6,6 +6,7 @@ No canary is ever a version: it lies beside the spool's drafts, where no packer 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from nbguard.durable import fsync_folder, unlink_quietly, write_all
 from nbguard.errors import ArchiveTrouble, StorageTrouble, storage_trouble
 
 FOLDER = "canary"
+_LEFTOVER = re.compile(r"\.nbguard-[0-9a-f]{12}\.tmp")
+_OLD_SECONDS = 3_600.0
 
 
 class Nest(Protocol):
@@ -59,6 +62,17 @@ def write_and_read(folder: str) -> None:
         raise storage_trouble(error, f"cannot write in {folder}", free_inodes=inodes_left(folder)) from error
     if found != song:
         raise StorageTrouble(f"what was written in {folder} reads back as something else", hint="check the disk")
+
+
+def clear_leftovers(folder: str, now: float) -> None:
+    """Take away what writers left half done in a folder of ours an hour ago or more (they were killed)."""
+    try:
+        names = [name for name in os.listdir(folder) if _LEFTOVER.fullmatch(name)]
+        for path in (os.path.join(folder, name) for name in names):
+            if now - os.lstat(path).st_mtime > _OLD_SECONDS:
+                unlink_quietly(path)
+    except OSError:
+        return  # the proof that follows says what is wrong with the folder
 
 
 def inodes_left(path: object) -> int | None:

@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -128,18 +129,17 @@ def _read_pack(folder: str, name: str, start: int, budget: int, is_time_up: Call
         with open(path, "rb", buffering=0) as file:
             end = os.fstat(file.fileno()).st_size - 20
             _forget_cached(file.fileno())
-            offsets = sorted(rows)
             if start == 0 and (file.read(4) != b"PACK" or os.pread(file.fileno(), 20, end) != checksum):
                 broken.append(Broken(pack=name, offset=-1, reason="it is not the pack of its index"))
-            for number, offset in enumerate(offsets):
-                if offset < start:
-                    continue
+            first = bisect_left(rows, start << 32)
+            for number in range(first, len(rows)):
+                offset, crc = rows[number] >> 32, rows[number] & 0xFFFFFFFF
                 at = offset
                 if read >= budget or is_time_up() or len(broken) >= MOST_BROKEN:
                     _forget_cached(file.fileno())
                     return _Done(offset=at, bytes=read, is_whole=False, broken=tuple(broken))
-                size = (offsets[number + 1] if number + 1 < len(offsets) else end) - offset
-                if _crc(file.fileno(), offset, size) != rows[offset]:
+                size = (rows[number + 1] >> 32 if number + 1 < len(rows) else end) - offset
+                if _crc(file.fileno(), offset, size) != crc:
                     broken.append(Broken(pack=name, offset=offset, reason="its bytes are not those that were written"))
                 read += size
             _forget_cached(file.fileno())
@@ -152,8 +152,11 @@ def _read_pack(folder: str, name: str, start: int, budget: int, is_time_up: Call
     return _Done(offset=0, bytes=read, is_whole=True, broken=tuple(broken))
 
 
-def _index(path: str) -> tuple[dict[int, int], bytes]:
-    """(offset → CRC-32 of each object's bytes, the pack's checksum). Raises OSError, ValueError."""
+def _index(path: str) -> tuple[list[int], bytes]:
+    """(offset and CRC-32 of each object's bytes, as offset * 2**32 + CRC, ascending; the pack's checksum).
+
+    One number for each: an archive of years has a million. Raises OSError, ValueError.
+    """
     with open(path, "rb") as file:
         data = file.read()
     if data[:8] != _HEAD or len(data) < _TABLE + 40 or hashlib.sha1(data[:-20]).digest() != data[-20:]:
@@ -166,7 +169,7 @@ def _index(path: str) -> tuple[dict[int, int], bytes]:
         struct.unpack_from(">Q", data, long_at + 8 * (value & 0x7FFFFFFF))[0] if value & 0x80000000 else value
         for value in short
     )
-    return dict(zip(offsets, crcs, strict=True)), data[-40:-20]
+    return sorted(offset << 32 | crc for offset, crc in zip(offsets, crcs, strict=True)), data[-40:-20]
 
 
 def _numbers(data: bytes, at: int, count: int) -> array[int]:

@@ -116,6 +116,17 @@ def test_where_all_is_well_everything_is_proven_and_nothing_is_left_behind(kept:
     ]
 
 
+def test_what_checks_that_were_killed_left_behind_goes_in_time(kept: Kept) -> None:
+    names = (".nbguard-0123456789ab.tmp", ".nbguard-ba9876543210.tmp", "mine.tmp")
+    old, fresh, other = (Path(kept.places.state, name) for name in names)
+    for path in (old, fresh, other):
+        path.touch()
+    os.utime(old, (1, 1))
+    os.utime(other, (1, 1))
+    kept.check()
+    assert (old.exists(), fresh.exists(), other.exists()) == (False, True, True)
+
+
 def test_a_home_without_nbguard_gains_nothing_by_being_checked(home: Path) -> None:
     assert nbguard("check").code == 0
     assert nbguard("check", "--light", "--json").json["problems"][0]["code"] == "daemon-down"
