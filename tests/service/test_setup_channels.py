@@ -177,7 +177,7 @@ def test_told_everything_it_writes_sends_and_says_how_to_answer(
         Channel(name="mail", human="bob", url=f"file:{secret}"),
         Channel(name="command", human="tester", command=(str(bell),)),
     )
-    assert again.code == 0
+    assert again.code == 0, again.talk
     assert len(mailbox.mails) == 1
     code = CODE.search((home / "bell.told").read_text())
     assert code is not None
