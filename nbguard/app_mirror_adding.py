@@ -121,6 +121,7 @@ def spot_for_mirror(context: Context) -> Spot | None:
 
     settings, places = context.settings or Settings(), context.places
     taken = {_device(path) for path in (places.archive, places.state, os.path.expanduser("~"), "/", *settings.roots)}
+    needed = _LEAST_FREE_BYTES + 3 * _bytes_in(os.path.join(places.archive, "objects", "pack"))
     best: Spot | None = None
     for mount in read_mounts():
         if mount.kind not in _DISKS or is_remote(mount.kind) or mount.point.startswith(_SYSTEM):
@@ -131,14 +132,22 @@ def spot_for_mirror(context: Context) -> Spot | None:
             free = free_space(mount.point)[0]
         except OSError:
             continue
-        if free >= _LEAST_FREE_BYTES and (best is None or free > best.free_bytes):
+        if free >= needed and (best is None or free > best.free_bytes):
             best = Spot(os.path.join(mount.point, f"nbguard-{plain_name(socket.gethostname())}.git"), free)
     return best
 
 
 _DISKS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "vfat", "exfat", "ntfs", "ntfs3"})
 _SYSTEM = ("/boot", "/efi", "/snap", "/etc", "/usr", "/proc", "/sys", "/dev", "/run/lock", "/var/lib")
-_LEAST_FREE_BYTES = 4_000_000_000
+_LEAST_FREE_BYTES = 1_000_000_000
+
+
+def _bytes_in(folder: str) -> int:
+    try:
+        with os.scandir(folder) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    except OSError:
+        return 0
 
 
 def _device(path: str) -> int | None:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from nbguard import app_mirror_adding
+from nbguard.watch import mounts
+from tests.archive.mounts import loop_disk, needs_mounts
 from tests.helpers import Answer, nbguard, notebook_bytes
-from tests.mirror.rig import git, refs
+from tests.mirror.rig import Rig, git, refs
 
 
 @pytest.fixture
@@ -113,3 +116,22 @@ def test_setup_says_which_mirror_could_not_be_made_and_that_all_dies_together(ba
     done = _setup("--mirror", str(base / "nowhere" / "m.git"))
     assert done.code == 3 and "nowhere" in done.talk and _list() == []
     assert "same file system" in done.talk and "mirror add" in done.talk
+
+
+@pytest.mark.root
+@needs_mounts("mkfs.ext4")
+def test_another_disk_with_room_is_proposed_and_a_full_or_own_one_is_not(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path / "here")
+    rig.keep("one")
+    real = mounts.read_mounts
+    monkeypatch.setattr(mounts, "read_mounts", lambda: [m for m in real() if m.point.startswith(str(tmp_path))])
+    monkeypatch.setattr(app_mirror_adding, "_LEAST_FREE_BYTES", 1_000_000)
+    assert app_mirror_adding.dies_together(rig.context)
+    assert app_mirror_adding.spot_for_mirror(rig.context) is None
+    with loop_disk(tmp_path / "other", "ext4") as disk:
+        spot = app_mirror_adding.spot_for_mirror(rig.context)
+        assert spot is not None and os.path.dirname(spot.path) == str(disk.folder)
+        monkeypatch.setattr(app_mirror_adding, "_LEAST_FREE_BYTES", 1 << 50)
+        assert app_mirror_adding.spot_for_mirror(rig.context) is None
