@@ -19,7 +19,7 @@ STEP = 30 * MINUTE
 LOST_BY_A_RESTART = 900.0 + 2 * STEP
 
 names = st.sampled_from(["mail", "chat", "push"])
-hours = st.sampled_from([0.4, 1.0, 3.0, 11.0, 23.0, 30.0, 100.0])
+hours = st.sampled_from([0.4, 1.0, 3.0, 11.0, 23.0, 30.0, 50.0])
 jumps = st.sampled_from([-400 * DAY, -3 * DAY, -2 * HOUR, 2 * HOUR, DAY, 400 * DAY])
 EVENTS = st.one_of(
     st.tuples(st.just("live"), hours),
@@ -150,14 +150,14 @@ def run(events: list[tuple[object, ...]]) -> None:
         life.live(26 * HOUR)
 
 
-@settings(max_examples=12, deadline=None)
-@given(st.lists(EVENTS, max_size=12))
+@settings(max_examples=8, deadline=None)
+@given(st.lists(EVENTS, max_size=10))
 def test_no_stall_is_known_for_a_day_while_nothing_is_tried(events: list[tuple[object, ...]]) -> None:
     run(events)
 
 
 @pytest.mark.long
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(EVENTS, max_size=40))
 def test_no_stall_is_known_for_a_day_while_nothing_is_tried_in_long_lives(events: list[tuple[object, ...]]) -> None:
     run(events)
