@@ -152,8 +152,9 @@ class Fault:
     is_told_by_check: bool = False
 
 
+# What somebody did by hand is a warning, not a stall: it is told when it has lasted.
 FAULTS = [
-    Fault("service stopped by hand", stopped, "daemon-down|unit-inactive", 4.0, is_told_by_check=True),
+    Fault("service stopped by hand", stopped, "daemon-down|unit-inactive", is_told_by_check=True),
     Fault("timers of the checks disabled", timers_stopped, "checker-late"),
     Fault("daemon not started at boot", not_started_at_boot, "daemon-down|unit-inactive", 4.0, is_told_by_check=True),
     Fault("configuration broken", misconfigured, "config-invalid", 4.0, "configuration cannot be used"),
