@@ -4,7 +4,7 @@ The tips are always asked for after a push. Besides, some versions, new and old,
 compared with that of the saved notebook: on a disk straight from the mirror's files, over a network by fetching those
 few objects into a repository that has nothing else. A server that gives no single objects (an old one that speaks the
 first protocol and runs nothing but git) leaves it at the tips and the heartbeat. What lies on a disk is read as a whole
-once a week: git checks every object against its name, and that all of ours hang together.
+once a week, and compared with its checksums; when a person asks, git checks besides that all of it hangs together.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from nbguard.errors import ReadBackFailed
 from nbguard.git import GitFolder, find_git, hermetic_environment
 from nbguard.mirror.addresses import Transport
-from nbguard.mirror.child import Patience, run_child
+from nbguard.mirror.child import MirrorTrouble, Patience, run_child
+from nbguard.mirror.reading import DAMAGED_HINT, check_files
 from nbguard.mirror.remote import FRUGAL, Remote, make_scratch
 
 _MOST_DISK_BYTES = 64_000_000
 _MOST_NETWORK_BYTES = 4_000_000
 _READ_SECONDS = 600.0
 _WHOLE_SECONDS = 14_400.0
-_HINT = "its copy is not whole: check its disk, or make a new one (move this one away, then `nbguard mirror add` again)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,17 @@ def _read_back_network(remote: Remote, samples: Sequence[Sample], *, archive: st
     return _words(len(known))
 
 
+def read_every_byte(path: str, *, stop: threading.Event) -> None:
+    """Compare all that lies in a mirror that is a folder with its checksums, in little memory.
+
+    Raises ReadBackFailed, MirrorTrouble.
+    """
+    try:
+        Patience(_WHOLE_SECONDS).ask(path, lambda: check_files(path, stop.is_set))
+    except OSError as error:
+        raise MirrorTrouble(f"{path}: {error.strerror}", hint="see that its disk is in order") from error
+
+
 def read_whole(path: str, *, state: str, stop: threading.Event) -> None:
     """Have git read every object of a mirror that is a folder. Raises ReadBackFailed, MirrorTrouble, Stopped."""
     settings = [part for setting in FRUGAL for part in ("-c", setting)]
@@ -81,7 +92,7 @@ def read_whole(path: str, *, state: str, stop: threading.Event) -> None:
     if said.status:
         lines = [line for line in (said.talk + said.out).splitlines() if line.strip()]
         first = "".join(c if c.isprintable() else "?" for c in (lines[0] if lines else f"git ended with {said.status}"))
-        raise ReadBackFailed(f"the mirror is damaged: {first[:200]}", hint=_HINT)
+        raise ReadBackFailed(f"the mirror is damaged: {first[:200]}", hint=DAMAGED_HINT)
 
 
 def _within(samples: Sequence[Sample], most_bytes: int) -> list[Sample]:
@@ -97,7 +108,7 @@ def _compare(samples: Sequence[Sample], found: Sequence[str | None]) -> None:
     for sample, digest in zip(samples, found, strict=True):
         if digest != sample.sha256:
             how = "with other bytes" if digest else "not at all"
-            raise ReadBackFailed(f"a version ({sample.name.partition(':')[0][:12]}) came back {how}", hint=_HINT)
+            raise ReadBackFailed(f"a version ({sample.name.partition(':')[0][:12]}) came back {how}", hint=DAMAGED_HINT)
 
 
 def _words(count: int) -> str:

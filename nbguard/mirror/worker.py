@@ -23,7 +23,7 @@ from nbguard.mirror.reader import Mirrored
 from nbguard.mirror.remote import Remote
 from nbguard.mirror.standing import MirrorState
 from nbguard.mirror.state import Known, StateFile, key_of
-from nbguard.mirror.verify import Sample, read_back, read_whole
+from nbguard.mirror.verify import Sample, read_back, read_every_byte, read_whole
 from nbguard.ports import Progress
 from nbguard.settings import Mirror
 
@@ -206,7 +206,10 @@ class Rounds:
             how = read_back(remote, samples, archive=around.archive, state=around.state)
             state = replace(state, sampled_at=now, verified_by=how)
         if path is not None and (whole or _is_old(state.read_whole_at, now, _WHOLE_SECONDS)):
-            read_whole(path, state=self._around.state, stop=self._stop)
+            if whole:
+                read_whole(path, state=self._around.state, stop=self._stop)
+            else:
+                read_every_byte(path, stop=self._stop)
             state = replace(state, read_whole_at=now)
         return state
 

@@ -306,6 +306,31 @@ def test_damage_in_an_old_object_is_found_by_reading_whole(rig: Rig) -> None:
     rig.clock.move(3600)
     with pytest.raises(ReadBackFailed):
         rig.push()  # it stays wrong until it was read again and found whole
+    raw[len(raw) // 2] ^= 0xFF
+    pack.write_bytes(raw)
+    rig.clock.move(3600)
+    assert rig.push().behind_since is None
+
+
+def test_every_byte_is_read_once_a_week_also_of_loose_objects(rig: Rig) -> None:
+    rig.keep("one")
+    mirror = rig.disk()
+    rig.push()
+    git(mirror, "repack", "-a", "-d", "-q")
+    rig.clock.move(600)
+    rig.push()  # a heartbeat alone: loose
+    damaged = sorted(mirror.glob("objects/??/*"))[0]
+    whole = damaged.read_bytes()
+    damaged.chmod(0o600)
+    damaged.write_bytes(whole[:-3] + b"xyz")
+    rig.clock.move(600)
+    rig.push()
+    rig.clock.move(604_800)
+    with pytest.raises(ReadBackFailed, match="is not what was written"):
+        rig.push()
+    damaged.write_bytes(whole)
+    rig.clock.move(3600)
+    assert rig.push().trouble == ""
 
 
 def test_a_version_with_other_bytes_is_found_by_the_sample(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
