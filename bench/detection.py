@@ -16,25 +16,25 @@ _HEAD = """# Time to detect
 
 How long a fault goes unseen, and until a human is told. Every row is a test that breaks a real installation
 (`tests/detection`): a daemon as a process, checks as their timers start them, a human whose letters are files or whose
-mail goes to a real server on loopback; what only a service manager can see, in a machine of its own under a real systemd.
+mail goes to a real server on loopback. What only a service manager can see happens in a machine of its own, under a
+real systemd.
 
 All intervals are divided by 30 by configuration, and what was waited for is multiplied again: the times below are those
-of the default configuration. What a check itself takes is not multiplied in "seen". In "told" it is, with the start of
-every process: there the true times are shorter by up to a minute or two.
+of the default configuration. What a check itself takes is not multiplied.
 
 *seen*: the first `check` (or `status`) that names it. *told*: a message through a channel. *advice*: shown, never sent.
 """
 
 _FOOT = """
-Old objects are read again, all of them, once in `checks.every_object_seconds` (7 days), a share in every full check; the
-row above was measured with that interval cut down further, and is given as its share of it.
+Old objects are read again in every full check: all of them where the archive is small (16 MB), else a share, so that
+each is read twice in `checks.every_object_seconds` (7 days).
 
 Not in the table, for nothing on the machine can see it: the machine is gone, the account is gone, the user manager is
 gone for good. `nbguard check --mirror URL` on another machine tells after two hours ([mirrors](mirrors.md)), the dead
 man's switch after the time that is set there ([alerts](alerts.md)), and the line in your prompt when you next see it.
 
 A month of ordinary laptop life (sleep, clocks that are set, idle weekends, unmounted disks, renamed folders, upgrades)
-is simulated in `tests/health/test_laptop_month.py`: it sends nothing.
+is simulated in `tests/alert/test_ordinary_month.py`: it sends nothing.
 """
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nbguard.health.checker import REGULAR_LIGHT
 from tests.alert.servers import Mailbox, smtp
 from tests.detection.machine import Machine, machine
 from tests.helpers import REPOSITORY, notebook_bytes, poll
@@ -42,17 +43,17 @@ def hung(made: Machine) -> Generator[float]:
 
 @contextmanager
 def crash_looping(made: Machine) -> Generator[float]:
-    moment = time.monotonic()
+    """Killed and started, again and again; it is a loop from the sixth time on."""
     for _ in range(7):
         made.guard.kill()
         made.guard.start()
-    yield moment
+    yield time.monotonic()
 
 
 @contextmanager
 def checks_stopped(made: Machine) -> Generator[float]:
     """The checker is dead: only the daemon is left to say so."""
-    poll(lambda: any(not look.light and look.said for look in made.looks), 60.0)
+    poll(lambda: sum(look.light and bool(look.said) for look in made.looks) >= REGULAR_LIGHT + 1, 120.0)
     made.stop_checking()
     yield time.monotonic()
 
@@ -412,8 +413,8 @@ def thread_ended(name: str) -> Strike:
         wanted = Path(made.guard.environment["NB_THREAD_TO_END"])
         wanted.write_text(name)
         os.kill(made.guard.pid, signal.SIGUSR1)
-        made.save("wakes it up.ipynb", f"name = {name!r}")
-        poll(lambda: wanted.with_name("wanted.done").exists(), 60.0)
+        is_over = wanted.with_name("wanted.done").exists
+        poll(lambda: is_over() or not made.save("wakes it up.ipynb", f"at = {time.monotonic()}"), 60.0, every=0.5)
         yield time.monotonic()
 
     return strike

@@ -161,11 +161,16 @@ class Machine:
         return None
 
     def told_after(self, moment: float, codes: frozenset[str]) -> float | None:
-        """The same for the first letter that names one; whoever sent it."""
+        """The same for the first letter that names one, whoever sent it: also here, what the check that sent it took is
+        not multiplied."""
         wall = time.time() - (time.monotonic() - moment)
         for at, text in self.letters():
             if at >= wall - 0.01 and any(code in text for code in codes):
-                return max(0.0, at - wall) * PACE
+                came = moment + max(0.0, at - wall)
+                began = max(
+                    (look.began_at for look in self.looks if look.began_at <= came <= look.ended_at), default=came
+                )
+                return max(0.0, began - moment) * PACE + came - max(began, moment)
         return None
 
     def until(self, ask: Callable[[], float | None], seconds: float) -> float | None:
