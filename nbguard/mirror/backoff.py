@@ -10,7 +10,7 @@ from nbguard.mirror.standing import MirrorState
 HEARTBEAT_SECONDS = 600.0
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 3_600.0
-FIRST_STEP, LEAST_STEP, MOST_STEP = 256, 1, 4_096  # git holds every object of a push in memory
+FIRST_STEP, LEAST_STEP, MOST_STEP = 256, 1, 1_024  # git holds every object of a push in memory
 _QUICK_SECONDS = 20.0
 
 

@@ -29,6 +29,7 @@ FRUGAL = (
     "core.bigFileThreshold=8m",
     "core.packedGitWindowSize=8m",
     "core.packedGitLimit=32m",
+    "core.deltaBaseCacheLimit=8m",
     "pack.windowMemory=32m",
     "pack.deltaCacheSize=8m",
     "pack.threads=1",
