@@ -53,9 +53,9 @@ def _lateness(facts: Facts, allowed: Allowances, mirror: MirrorReport) -> Iterat
     else:
         tried = mirror.tried_at.timestamp() if mirror.tried_at is not None else 0.0
         late = now - max(tried, able_since)
-        message = f"nobody has looked at it for {spell(late)}"
+        message = mirror.trouble or f"nobody has looked at it for {spell(late)}"
     # A laptop is away from its mirror every day: that is shown at once, and told when it lasts.
-    is_shown = mirror.behind_since is not None and (mirror.trouble or late > allowed.stalled_seconds)
+    is_shown = mirror.trouble or (mirror.behind_since is not None and late > allowed.stalled_seconds)
     if late > allowed.mirror_late_seconds or is_shown:
         weight = Weight.WARNING if late > allowed.mirror_late_seconds else Weight.ADVICE
         yield weighed(facts, "mirror-late", message, hint, weight, subject=mirror.name, seconds_ago=late)

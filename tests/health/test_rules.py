@@ -327,6 +327,12 @@ CASES: list[tuple[str, Facts, tuple[str, Weight] | None, int]] = [
         ("mirror-late", Weight.ADVICE),
         0,
     ),
+    (
+        "unreachable, and it lacks nothing yet",
+        replace(WELL, mirrors=(mirror(trouble="x"),)),
+        ("mirror-late", Weight.ADVICE),
+        0,
+    ),
     ("behind by a minute", replace(WELL, mirrors=(mirror(behind_since=ago(60)),)), None, 0),
     ("somebody else's", replace(WELL, mirrors=(mirror(foreign="h-u-2"),)), ("mirror-foreign", Weight.WARNING), 0),
     (
