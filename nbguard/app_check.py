@@ -35,7 +35,7 @@ def check_sources(context: Context, bad: NbguardError | None = None, *, light: b
     return replace(
         sources,
         service=lambda: _wanted(marker) if light else _service(context, marker),
-        mirrors=tuple if light else lambda: _mirrors(context),
+        mirrors=lambda: _mirrors(context),
         channels=lambda: _channels(context),
         about_channels=lambda: _about_channels(context),
     )

@@ -82,7 +82,6 @@ def gather(sources: Sources) -> Facts:
         wiped=tuple(sources.wiped()),
         space=_space(sources, roots, memory, unseen),
         choices=base.choices and replace(base.choices, shares_disk=_shares_disk(sources.places, roots)),
-        mirrors=tuple(sources.mirrors()),
         unseen=tuple(unseen),
     )
 
@@ -114,6 +113,7 @@ def gather_light(sources: Sources) -> Facts:
         clock=clock_facts(jump_between(memory.looked, run, memory.jump), run),
         channels=tuple(sources.channels()),
         about_channels=tuple(sources.about_channels()),
+        mirrors=tuple(sources.mirrors()),
         awake_since=_awake_since(memory, daemon.heartbeat, run),
         unseen=tuple(unseen),
     )

@@ -45,7 +45,9 @@ ONLY_THE_DAEMON_SEES: Final = frozenset(
 )
 """Their absence means something only while the daemon runs and says so."""
 
-SEEN_BY_LIGHT: Final = frozenset({"daemon-down", "crash-loop", "unit-failed", "clock-jumped", "config-invalid"})
+SEEN_BY_LIGHT: Final = frozenset(
+    {"daemon-down", "crash-loop", "unit-failed", "clock-jumped", "config-invalid", "mirror-late", "mirror-foreign"}
+)
 """Codes whose absence a light check can tell."""
 
 NEEDS_A_WHOLE_LOOK: Final = frozenset(
