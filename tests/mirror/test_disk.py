@@ -319,7 +319,8 @@ def test_every_byte_is_read_once_a_week_also_of_loose_objects(rig: Rig) -> None:
     git(mirror, "repack", "-a", "-d", "-q")
     rig.clock.move(600)
     rig.push()  # a heartbeat alone: loose
-    damaged = sorted(mirror.glob("objects/??/*"))[0]
+    blob = git(mirror, "rev-parse", f"{rig.space.heartbeat}:heartbeat.json")
+    damaged = mirror / "objects" / blob[:2] / blob[2:]
     whole = damaged.read_bytes()
     damaged.chmod(0o600)
     damaged.write_bytes(whole[:-3] + b"xyz")

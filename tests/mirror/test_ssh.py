@@ -49,7 +49,8 @@ class Server:
         self.process = subprocess.Popen(
             [_SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "log")]
         )
-        poll(self.answers)
+        poll(lambda: self.answers() and "Server listening" in (self.folder / "log").read_text())
+        assert self.process.poll() is None, (self.folder / "log").read_text()
 
     def answers(self) -> bool:
         with socket.socket() as probe:
