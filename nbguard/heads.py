@@ -57,7 +57,7 @@ class Heads:
     def with_sha256(self, sha256: str, *, most: int | None = None) -> list[Head]:
         """Heads with these very bytes; none at all when there are more than ``most``."""
         with self._lock:
-            paths = self._by_sha256.get(sha256, ())
+            paths = tuple(_in(self._by_sha256.get(sha256, ())))
             return [] if most is not None and len(paths) > most else [self._by_path[path] for path in paths]
 
     def __len__(self) -> int:

@@ -44,3 +44,11 @@ def test_a_deleted_one_is_known_by_its_path_alone() -> None:
     assert heads.get("a") is not None
     assert heads.alive() == [] == heads.with_sha256("x") == heads.with_file(1, 1)
     assert len(heads) == 1
+
+
+def test_one_path_is_one_however_many_letters_it_has() -> None:
+    heads = Heads([_head("/h/a.ipynb", "x", 1), _head("/h/" + "b" * 200, "y", 2)])
+    assert _paths(heads.with_sha256("x", most=20)) == _paths(heads.with_sha256("x")) == ["/h/a.ipynb"]
+    assert _paths(heads.with_sha256("y", most=1)) == ["/h/" + "b" * 200]
+    heads.put(_head("/h/c.ipynb", "x", 3))
+    assert heads.with_sha256("x", most=1) == []
