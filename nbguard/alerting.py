@@ -72,11 +72,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What a channel answered. ``refused``: it will not do better later (unknown recipient, bad URL)."""
+    """What a channel answered. ``refused``: it will not do better later (unknown recipient, bad URL). ``printed``: what
+    a command of the user's printed, which may hold secrets; it is shown to who asks, and never kept, logged or sent.
+    """
 
     is_sent: bool
     answer: str
     refused: bool = False
+    printed: str = ""
 
 
 class Sender(Protocol):

@@ -32,9 +32,7 @@ def command_route(words: Sequence[str], environment: Mapping[str, str], timeout_
             return Sent(is_sent=False, answer=f"{words[0]}: {error.strerror or error}")
         if ended.code is None:
             return Sent(is_sent=False, answer=f"{words[0]} was ended: it took over {timeout_seconds:g} s")
-        words_of_it = " ".join(ended.said.split())
-        said = f": {words_of_it}" if words_of_it else ""
-        return Sent(is_sent=ended.code == 0, answer=f"{words[0]} ended with {ended.code}{said}")
+        return Sent(is_sent=ended.code == 0, answer=f"{words[0]} ended with {ended.code}", printed=ended.said)
 
     return Route(send=send)
 

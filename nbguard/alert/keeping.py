@@ -44,7 +44,7 @@ class Keeping:
         """The state, and now. One stat, while nobody has written it."""
         if self._cached is None or not self.is_fresh():
             with self._store.locked():
-                self._read()
+                self._read(only_looks=True)
         assert self._cached is not None
         return self._cached, self._reading(self._cached)[0]
 
@@ -68,12 +68,12 @@ class Keeping:
             if after != state or self._unsaved:
                 self._write(replace(after, seen=seen))
 
-    def _read(self) -> State:
+    def _read(self, *, only_looks: bool = False) -> State:
         mark = self._store.mark()
         if self._cached is not None and self._mark == mark:
             return self._cached
         try:
-            loaded = self._store.load()
+            loaded = self._store.load(only_looks=only_looks)
         except NbguardError as error:
             self._note(error)
             self._may_write, self._mark = False, None
@@ -84,7 +84,8 @@ class Keeping:
         state = loaded.state or self._cached or self._new_state()
         if loaded.damaged:
             state = self._with_damage(state, loaded.damaged, is_lost=loaded.state is None)
-        self._cached, self._mark = state, self._store.mark()
+        # What was found damaged by a look is found again, and put aside, by the next change: it must be told.
+        self._cached, self._mark = state, None if loaded.damaged and only_looks else self._store.mark()
         return state
 
     def _write(self, state: State) -> None:

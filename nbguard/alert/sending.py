@@ -126,7 +126,7 @@ def _attempt(route: Route, message: Message) -> Sent:
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; a channel that fails must not end the sending of others
         sent = Sent(is_sent=False, answer=f"{type(error).__name__}: {error}")
     answer = _presentable(without_secrets(sent.answer, route.secrets))
-    return Sent(is_sent=sent.is_sent, answer=answer, refused=sent.refused)
+    return Sent(is_sent=sent.is_sent, answer=answer, refused=sent.refused, printed=_presentable(sent.printed))
 
 
 def _presentable(answer: str) -> str:

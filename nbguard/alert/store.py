@@ -80,8 +80,9 @@ class AlertStore:
                 marks.append((0, 0, 0))
         return tuple(marks)
 
-    def load(self) -> Loaded:
-        """The newest readable state of all copies. A file that cannot be read is put aside under another name.
+    def load(self, *, only_looks: bool = False) -> Loaded:
+        """The newest readable state of all copies. A file that cannot be read is put aside under another name, unless
+        the caller ``only_looks``: then whoever writes next finds it, and tells.
 
         Raises Refused for a state that a newer nbguard wrote, StorageTrouble for one that is there and cannot be read
         by fault of the disk.
@@ -97,7 +98,8 @@ class AlertStore:
             except NewerFormat as error:
                 raise Refused(f"{path} was written by a newer nbguard: {error}", hint="update nbguard") from error
             except ValueError as error:
-                damaged.append(f"{path}: {error}; it was kept as {_put_aside(path)}")
+                kept = "" if only_looks else f"; it was kept as {_put_aside(path)}"
+                damaged.append(f"{path}: {error}{kept}")
                 continue
             if state is not None and (newest is None or state.revision > newest.revision):
                 newest = state

@@ -76,7 +76,8 @@ def test_channels(context: Context, channel: str | None, as_json: bool) -> int:
         sent = app_alert.send_test(context, each)
         answers.append(sent)
         if not as_json:
-            print_line(f"{each.name} ({each.human}): {'sent' if sent.is_sent else 'NOT sent'}: {sent.answer}")
+            said = f": {sent.printed}" if sent.printed else ""
+            print_line(f"{each.name} ({each.human}): {'sent' if sent.is_sent else 'NOT sent'}: {sent.answer}{said}")
     if as_json:
         print_json([_sent_fields(each, sent) for each, sent in zip(channels, answers, strict=True)])
     if all(sent.is_sent for sent in answers):
@@ -111,6 +112,7 @@ def _sent_fields(channel: Channel, sent: Sent) -> dict[str, object]:
         "sent": sent.is_sent,
         "answer": sent.answer,
         "refused": sent.refused,
+        "printed": sent.printed,
     }
 
 

@@ -114,11 +114,12 @@ def test_a_command_reads_the_message_and_its_exit_code_is_said(sender: ChannelSe
     kept = tmp_path / "kept"
     good = program(tmp_path, "good", f'(echo "$NBGUARD_ALERT_KIND $NBGUARD_ALERT_CODE $1"; cat) > {kept}; echo told')
     sent = sender.send(at(command=(good, "an argument")), NEWS)
-    assert (sent.is_sent, sent.answer) == (True, f"{good} ended with 0: told")
+    assert (sent.is_sent, sent.answer, sent.printed) == (True, f"{good} ended with 0", "told")
     assert kept.read_text() == f"incident K7Q2-9XPM an argument\n{NEWS.title}\n\n{NEWS.body}\n"
     bad = program(tmp_path, "bad", "echo no bell >&2; exit 7")
     sent = sender.send(at(command=(bad,)), NEWS)
-    assert (sent.is_sent, sent.refused, sent.answer) == (False, False, f"{bad} ended with 7: no bell")
+    assert (sent.is_sent, sent.refused, sent.answer) == (False, False, f"{bad} ended with 7")
+    assert sent.printed == "no bell", "in no answer, for answers are kept, logged and shown to all"
 
 
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:

@@ -106,6 +106,20 @@ def test_a_copy_outside_makes_up_for_a_damaged_file(tmp_path: Path) -> None:
     assert "a copy had it all" in town.sees(town.boxes.of("mail")[-1])
 
 
+def test_damage_that_a_command_saw_first_is_told_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "emergency").mkdir(mode=0o700)
+    town = Town(tmp_path / "state", copies=(str(tmp_path / "emergency" / "alerts.json"),))
+    town.prove()
+    town.path.write_bytes(b"{")
+    town.restart()
+    assert town.desk.reports(), "`status` and `alert list` look, and write nothing"
+    assert town.path.read_bytes() == b"{"
+    town.restart()
+    town.live(3 * MINUTE)
+    assert "alerts-damaged" in town.sees(town.boxes.of("mail")[-1])
+    assert (town.folder / "alerts.json.unreadable-1").read_bytes() == b"{"
+
+
 def test_a_removed_state_folder_changes_nothing_about_what_is_told(tmp_path: Path) -> None:
     (tmp_path / "emergency").mkdir(mode=0o700)
     town = Town(tmp_path / "state", copies=(str(tmp_path / "emergency" / "alerts.json"),))
