@@ -228,13 +228,12 @@ def _innermost(roots: Sequence[str], path: str) -> str | None:
 
 def install_id(context: Context) -> str:
     """The id of this installation; made at the first use, and not the archive's."""
-    from nbguard.durable import make_private_folder, replace_durably
+    from nbguard.durable import make_private_folder, read_plain, replace_durably
 
     path = os.path.join(context.places.state, "install-id")
     try:
-        with open(path, encoding="ascii") as file:
-            if (identity := file.read(200).strip()).isalnum():
-                return identity
+        if (identity := read_plain(path, 4_096).decode("ascii").strip()[:200]).isalnum():
+            return identity
     except (FileNotFoundError, UnicodeDecodeError):
         pass
     identity = os.urandom(8).hex()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nbguard.alerting import ChannelReport, Observation, Observer, Sent, Weighed, Weight
 from nbguard.clock import Clock, SystemClock
+from nbguard.durable import read_plain
 from nbguard.errors import BadConfiguration, Refused
 from nbguard.model import Problem
 from nbguard.notices import as_problem, failed_units, write_notice
@@ -169,8 +170,7 @@ def fetched_elsewhere(context: Context) -> dict[str, Fetched]:
     if context.settings is None or not context.settings.mirrors:
         return {}
     try:
-        with open(os.path.join(context.places.state, ELSEWHERE), "rb") as file:
-            return fetched_in(file.read(_MOST_BYTES))
+        return fetched_in(read_plain(os.path.join(context.places.state, ELSEWHERE), _MOST_BYTES))
     except OSError:
         return {}
 

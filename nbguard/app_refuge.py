@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from nbguard import app_package
 from nbguard.archive.executed_library import ExecutedArchive
 from nbguard.archive.pack_index import PackIndex
+from nbguard.durable import read_plain
 from nbguard.errors import ArchiveTrouble, Refused
 from nbguard.places import check_private, choose_outside, open_to_all
 from nbguard.refuge.alive import Alive
@@ -163,8 +164,7 @@ def _quietly(done: int, total: int) -> None:
 
 def _archive_id(marker: str) -> str:
     try:
-        with open(marker, encoding="ascii") as file:
-            identity = file.read().strip()[:12]
+        identity = read_plain(marker, 4_096).decode("ascii").strip()[:12]
     except (OSError, ValueError):
         identity = ""
     return identity if identity.isalnum() else "new"

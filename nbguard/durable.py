@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from types import TracebackType
 
 from nbguard.errors import Busy
@@ -53,6 +54,22 @@ def replace_durably(path: str, data: bytes, *, mode: int = 0o600) -> None:
         unlink_quietly(temporary)
         raise
     fsync_folder(folder or ".")
+
+
+def read_plain(path: str, most_bytes: int, *, follow: bool = True) -> bytes:
+    """A small file of ours, whatever lies in its place by now: a pipe is not waited for, a huge one is not read. Links
+    are followed, unless told otherwise. Raises OSError, also for what is no plain file of that size."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", path)
+        if found.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"it is far too large ({found.st_size:,} bytes)", path)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(most_bytes)
+    finally:
+        os.close(fd)
 
 
 def unlink_quietly(path: str) -> None:

@@ -90,7 +90,9 @@ def _plain(line: str) -> str:
 def _read(path: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            return file.read(_MOST_BYTES)
+        try:
+            return os.read(fd, _MOST_BYTES)
+        finally:
+            os.close(fd)
     except OSError:
         return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
+from nbguard.durable import read_plain
 from nbguard.errors import Refused
 
 
@@ -117,8 +118,7 @@ def find_places(*, home: str | None, config: str | None = None) -> Places:
 def _outside_home(places: Places) -> str:
     """/var/tmp/nbguard-UID-ARCHIVEID: survives a wiped HOME; the archive id keeps two archives apart."""
     try:
-        with open(places.archive_marker, encoding="ascii") as file:
-            archive_id = file.read().strip()[:12]
+        archive_id = read_plain(places.archive_marker, 4_096).decode("ascii").strip()[:12]
     except (OSError, ValueError):
         archive_id = ""
     if not archive_id.isalnum():  # it becomes a part of a path

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from nbguard.durable import read_plain
 from nbguard.errors import BadConfiguration
 from nbguard.settings import (
     SCHEMA,
@@ -27,14 +28,14 @@ from nbguard.settings import (
 )
 
 _Numbers = TypeVar("_Numbers", Limits, Intervals, Packing, Retention, Recording, Alerts, RollCall, Checks)
+_MOST_BYTES = 4_000_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def load_settings(path: str) -> Settings | None:
     """Settings from a file; None when there is no such file. Raises BadConfiguration, never guesses."""
     try:
-        with open(path, "rb") as file:
-            raw = file.read()
+        raw = read_plain(path, _MOST_BYTES)
     except FileNotFoundError:
         if os.path.islink(path):
             hint = "mount what it points to, or remove the link"

@@ -60,8 +60,10 @@ def read_stop(path: str) -> RecordedStop | None:
     """The last recorded stop; None when there is none, or it cannot be read (then nothing is excused)."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            fields = json.loads(file.read(_MOST_BYTES))
+        try:
+            fields = json.loads(os.read(fd, _MOST_BYTES))
+        finally:
+            os.close(fd)
         return RecordedStop(
             why=Why(fields["why"]),
             at=from_iso(str(fields["at"])),

@@ -11,6 +11,7 @@ from nbguard.durable import (
     fsync_file,
     fsync_folder,
     make_private_folder,
+    read_plain,
     replace_durably,
     unlink_quietly,
     write_all,
@@ -95,8 +96,7 @@ class Archive:
     def identity(self) -> str:
         """The archive's id (32 hex digits); '' when there is none."""
         try:
-            with open(self.places.archive_marker, encoding="ascii") as file:
-                return file.read().strip()
+            return read_plain(self.places.archive_marker, 4_096).decode("ascii").strip()
         except (OSError, ValueError):
             return ""
 
