@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from nbguard.app import archive_of, open_store, spool_of
 from nbguard.clock import SystemClock
-from nbguard.durable import FileLock, make_private_folder
+from nbguard.durable import FileLock, make_private_folder, unlink_quietly
 from nbguard.errors import Busy, storage_trouble
 from nbguard.mirror.addresses import parse_address
-from nbguard.mirror.adopt import AdoptedFrom, outermost, write_note
+from nbguard.mirror.adopt import AdoptedFrom, outermost, read_note, write_note
 from nbguard.mirror.layout import Namespace
 from nbguard.mirror.reader import Mirrored
 from nbguard.processes import boot_id
@@ -51,12 +51,28 @@ def note_path(context: Context) -> str:
     return os.path.join(context.places.state, "adopted.json")
 
 
+def _begun_path(context: Context) -> str:
+    """There from before the archive comes in place until all that belongs to taking over is done."""
+    return os.path.join(context.places.state, "adopting.json")
+
+
 def look(context: Context, mirror: Mirrored) -> InMirror:
     """What lies in the mirror, once it is sure that nothing here is in its way. Raises Refused, MirrorUnreachable."""
     from nbguard.archive.incoming import refuse_to_replace
 
-    refuse_to_replace(archive_of(context))
+    if _unfinished(context) is None:
+        refuse_to_replace(archive_of(context))
     return mirror.look()
+
+
+def _unfinished(context: Context) -> AdoptedFrom | None:
+    """What was being taken over when it was interrupted, where its archive is in place and nothing came to it since."""
+    from nbguard.archive.repository import RECORDS
+
+    begun, archive = read_note(_begun_path(context)), archive_of(context)
+    if begun is None or not archive.exists():
+        return None
+    return begun if (archive.tip(), archive.git.tip(RECORDS)) == (begun.main, begun.records) else None
 
 
 def adopt(
@@ -74,9 +90,15 @@ def adopt(
     except OSError as error:
         raise storage_trouble(error, f"cannot write in {places.state}") from error
     with lock:
-        source = _take(context, mirror, host, is_newer=is_newer, bar=bar)
+        begun = _unfinished(context)
+        if begun is not None and begun.namespace == host.namespace:
+            source = begun
+        else:
+            source = _take(context, mirror, host, is_newer=is_newer, bar=bar)
         context.look_again()
-        return _read(context, source, archive.folder, is_newer=is_newer, bar=bar)
+        adopted = _read(context, source, archive.folder, is_newer=is_newer, bar=bar)
+        unlink_quietly(_begun_path(context))
+        return adopted
 
 
 def _take(
@@ -94,18 +116,20 @@ def _take(
         refuse_to_replace(archive)  # it may have come back, or somebody may have been faster
         if os.path.lexists(archive.folder):
             move_aside(archive, "empty" if archive.exists() else "broken")
-        arrived = incoming.put()
-    source = AdoptedFrom(
-        namespace=host.namespace,
-        mirror=mirror.shown,
-        at=SystemClock().now(),
-        main=arrived.main,
-        records=arrived.records,
-    )
-    try:
-        write_note(note_path(context), source)
-    except OSError as error:
-        raise storage_trouble(error, "cannot remember where the archive came from") from error
+        arrived = incoming.arrived()
+        source = AdoptedFrom(
+            namespace=host.namespace,
+            mirror=mirror.shown,
+            at=SystemClock().now(),
+            main=arrived.main,
+            records=arrived.records,
+        )
+        try:
+            write_note(_begun_path(context), source)
+            incoming.put()
+            write_note(note_path(context), source)
+        except OSError as error:
+            raise storage_trouble(error, "cannot remember where the archive came from") from error
     return source
 
 

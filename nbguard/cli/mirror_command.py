@@ -10,7 +10,7 @@ import click
 from nbguard.cli.asking import dry_run_option, json_option
 from nbguard.cli.context import Context
 from nbguard.cli.output import Bar, print_json, print_line, say
-from nbguard.errors import NbguardError, NothingMatched, PartlyDone, UsageError
+from nbguard.errors import ArchiveTrouble, NbguardError, NothingMatched, PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from nbguard.alerting import MirrorReport
@@ -120,6 +120,8 @@ def sync(context: Context, name: str | None, *, as_json: bool) -> None:
             _push(context, mirror)
         except PartlyDone as error:
             say(f"mirror {error.message}")
+            if isinstance(error.__cause__, ArchiveTrouble) and error.__cause__.code == "mirror-foreign":
+                say(error.hint)
             failed.append(mirror.name)
     if as_json:
         chosen = {mirror.name for mirror in mirrors}
@@ -149,7 +151,7 @@ def remove(context: Context, name: str, *, dry_run: bool) -> None:
         say(f"would mirror no longer to {report.address}; what is there would stay")
         return
     change_configuration(context, lambda raw, path: without_mirror(raw, path, name))
-    say(f"mirror {name} is taken out of the configuration; a running daemon notices when it is started again")
+    say(f"mirror {name} is taken out of the configuration; a running daemon notices within half a minute")
     say(f"everything that was copied to {report.address} is still there, for whoever may read it")
 
 

@@ -37,7 +37,11 @@ def mirrors(facts: Facts, allowed: Allowances) -> Iterator[Weighed]:
     for mirror in facts.mirrors:
         if mirror.foreign:
             message = f"another installation writes where ours should be: {mirror.foreign}"
-            hint = "nothing of theirs was touched; give each installation its own state, then nbguard mirror sync"
+            hint = (
+                "nothing there was touched. Where two machines work with copies of one state folder, or this one was "
+                "brought back from an older copy: remove `install-id` from its state folder, then nbguard mirror sync; "
+                "what only the mirror has: nbguard adopt, with another NBGUARD_HOME"
+            )
             yield weighed(facts, "mirror-foreign", message, hint, subject=mirror.name)
         yield from _lateness(facts, allowed, mirror)
 

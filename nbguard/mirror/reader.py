@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shlex
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from nbguard.errors import ArchiveTrouble
 from nbguard.git import GitFolder, GitRefused, find_git, hermetic_environment
 from nbguard.masking import without_secrets
 from nbguard.mirror.addresses import Address, Transport, transport_environment
+from nbguard.mirror.child import MirrorTrouble, run_child
 from nbguard.mirror.layout import HEARTBEAT_FILE, MARK, MARK_FILE, MirrorHeartbeat, Namespace, NewerMirror, check_mark
 from nbguard.mirror.there import MOST_BYTES, HostRefs, heartbeat_in, hosts_in, refs_in
 from nbguard.ports import Progress
@@ -24,10 +28,16 @@ ARCHIVE_FORMAT = 1
 
 LIST_SECONDS = 60.0
 SMALL_SECONDS = 120.0
+SILENCE_SECONDS = 1800.0
+"""However long a whole history takes, git counts aloud meanwhile: after so long without a word, nobody is there."""
 _FETCH = ("fetch", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--force")
 # What is fetched is checked by git object by object, kept as one pack, and is on the disk before a ref names it.
 _CAREFUL = ("transfer.fsckObjects=true", "fetch.unpackLimit=1", "core.fsync=all", "maintenance.auto=false")
 _MARK_KEY = ""
+_COUNTING = re.compile(r"remote: (?:Enumerating|Counting|Compressing|Total)\b")
+_DAMAGE = re.compile(
+    r"fsck error|corrupt|inflate|index-pack|bad (?:object|tree|revision)|missing|unable to (?:read|unpack)"
+)
 _COUNTED = re.compile(rb"(?:Receiving objects|Resolving deltas): +\d+% \((\d+)/(\d+)\)")
 
 
@@ -122,39 +132,38 @@ class Mirrored:
                 env={**hermetic_environment(into), **self._environment},
                 cwd="/",
                 umask=0o077,
+                start_new_session=True,  # ssh and upload-pack end with it
             ) as child:
                 assert child.stderr is not None
-                said = _follow(child.stderr.fileno(), progress)
+                try:
+                    said = _follow(child.stderr.fileno(), progress)
+                except BaseException:
+                    os.killpg(child.pid, signal.SIGKILL)  # it is not waited for yet: the number is still its own
+                    raise
         except OSError as error:
             raise self._unreachable(str(error).encode()) from error
         if child.returncode != 0:
             raise self._unreachable(said)
 
     def _run(self, git: GitFolder, *arguments: str, seconds: float) -> bytes:
+        environment = {**hermetic_environment(git.folder), **self._environment}
+        command = git.command(*arguments)
         try:
-            done = subprocess.run(
-                git.command(*arguments),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                env={**hermetic_environment(git.folder), **self._environment},
-                timeout=seconds,
-                check=False,
-                cwd="/",
-            )
-        except subprocess.TimeoutExpired as error:
-            raise self._unreachable(b"no answer within %d s" % seconds) from error
-        if done.returncode != 0:
-            raise self._unreachable(done.stderr)
-        return bytes(done.stdout)
+            said = run_child(command, environment=environment, seconds=seconds, stop=threading.Event())
+        except MirrorTrouble as trouble:
+            raise self._unreachable(trouble.message.encode()) from trouble
+        if said.status != 0:
+            raise self._unreachable(said.talk.encode())
+        return said.out.encode()
 
     def _unreachable(self, stderr: bytes) -> MirrorUnreachable:
-        said = stderr.decode("utf-8", "replace").strip()[-600:]
+        lines = stderr.decode("utf-8", "replace").splitlines()
+        said = "\n".join(line for line in map(str.strip, lines) if line and not _COUNTING.match(line))[-600:]
         said = without_secrets(said, self._secrets) or "git said nothing"
-        return MirrorUnreachable(
-            f"the mirror {self.shown} cannot be read: {said}",
-            hint="see that it is there, that this machine reaches it, and that you may read it",
-            said=said,
-        )
+        hint = "see that it is there, that this machine reaches it, and that you may read it"
+        if _DAMAGE.search(said):
+            hint = "something in it is damaged: take another mirror; the machine whose copy it is tells it, too"
+        return MirrorUnreachable(f"the mirror {self.shown} cannot be read: {said}", hint=hint, said=said)
 
 
 def _upload_pack() -> tuple[str, ...]:
@@ -170,9 +179,15 @@ def _upload_pack() -> tuple[str, ...]:
 
 
 def _follow(fd: int, progress: Progress | None) -> bytes:
-    """Read what git says until it ends; its counts go to ``progress``, the last of the rest is returned."""
-    rest = b""
-    while chunk := os.read(fd, 1 << 14):
+    """Read what git says until it ends; its counts go to ``progress``, the last of the rest is returned. Raises
+    TimeoutError when it says nothing for long."""
+    rest, heard = b"", select.poll()
+    heard.register(fd, select.POLLIN)
+    while True:
+        if not heard.poll(SILENCE_SECONDS * 1000):
+            raise TimeoutError(f"no answer within {SILENCE_SECONDS:.0f} s")
+        if not (chunk := os.read(fd, 1 << 14)):
+            break
         rest = (rest + chunk)[-(1 << 16) :]
         if progress is not None and (counts := _COUNTED.findall(chunk)):
             progress(int(counts[-1][0]), int(counts[-1][1]))

@@ -256,6 +256,37 @@ def test_a_killed_adopt_leaves_nothing_half_and_the_next_one_tidies_up(
     assert not list(new.guard.glob("archive.git.*.incoming"))
 
 
+def test_an_adopt_that_was_killed_once_the_archive_was_in_place_is_finished_by_the_next_one(
+    old: Machine, mirror: Path, new: Machine, tmp_path: Path
+) -> None:
+    """git is replaced by one that waits as soon as the archive is there."""
+    real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    slow = tools / "git"
+    slow.write_text(
+        f'#!/bin/sh\n[ ! -d "{new.archive}" ] || {{ touch "{tmp_path}/there"; sleep 60; }}\nexec {real} "$@"\n'
+    )
+    slow.chmod(0o755)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "nbguard", "adopt", str(mirror), "--yes"],
+        env={**new.environment, "PATH": f"{tools}:{os.environ['PATH']}"},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    poll((tmp_path / "there").exists, 20)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    begun = new.guard / "state" / "adopting.json"
+    assert begun.exists() and not (new.guard / "spool" / "boots").exists(), "the fault fired: it was not finished"
+    again = new.nbguard("adopt", str(mirror), "--yes", "--json")
+    assert again.code == 0, again.talk
+    assert (again.json["notebooks"], again.json["namespace"]) == (2, old.namespace)
+    assert not begun.exists() and (new.guard / "config.toml").exists() and (new.guard / "spool" / "boots").exists()
+    assert new.nbguard("adopt", str(mirror)).code == 1, "what is finished is not taken over once more"
+
+
 def test_what_another_process_is_making_is_not_tidied_away(tmp_path: Path) -> None:
     archive = Archive(find_places(home=str(tmp_path)))
     with Incoming(archive) as first, Incoming(archive) as second:
