@@ -108,6 +108,7 @@ class Checks:
     drill_seconds: float = 86_400.0
     every_object_seconds: float = 604_800.0
     mirror_late_seconds: float = 7_200.0
+    mirror_told_seconds: float = 259_200.0
     rehash_share: float = 0.01
 
 

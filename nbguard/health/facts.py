@@ -212,5 +212,6 @@ class Allowances:
     slow_over_bytes: int = 20_000_000
     refuse_over_bytes: int = 512_000_000
     mirror_late_seconds: float = 7_200.0
+    mirror_told_seconds: float = 259_200.0
     forecast_seconds: float = 86_400.0
     jump_told_seconds: float = 3_600.0

@@ -47,22 +47,29 @@ def mirrors(facts: Facts, allowed: Allowances) -> Iterator[Weighed]:
 
 
 def _lateness(facts: Facts, allowed: Allowances, mirror: MirrorReport) -> Iterator[Weighed]:
-    """While the machine was off or asleep nobody could bring it up to date, nor could a daemon that is not there."""
+    """Shown while it cannot be brought up to date, and told when that has lasted for days: a laptop is away from its
+    mirror every day. While the machine was off or asleep nobody could, nor could a daemon that is not there."""
     beat = facts.daemon.heartbeat
-    able_since = max(facts.awake_since, beat.since.timestamp() if beat is not None and not beat.stopped else 0.0)
-    now, hint = facts.now.timestamp(), "it is tried again by itself; nbguard mirror sync tries now"
-    if mirror.behind_since is not None:
-        late = max(0.0, now - max(mirror.behind_since.timestamp(), able_since))
-        message = f"it has lacked what was kept here for {spell(late)}{f': {mirror.trouble}' if mirror.trouble else ''}"
+    is_tended = beat is not None and not beat.stopped
+    able_since = max(facts.awake_since, beat.since.timestamp() if beat is not None and is_tended else 0.0)
+    now, tried, behind = facts.now.timestamp(), mirror.tried_at, mirror.behind_since
+    unseen = now - max(tried.timestamp() if tried is not None else 0.0, able_since)
+    lacked = 0.0 if behind is None else max(0.0, now - behind.timestamp())
+    able = 0.0 if behind is None else min(lacked, max(0.0, now - able_since))
+    is_stuck = is_tended and unseen > allowed.mirror_late_seconds
+    is_told = lacked > allowed.mirror_told_seconds and able > allowed.mirror_late_seconds
+    if not (is_stuck or is_told or mirror.trouble or able > allowed.stalled_seconds):
+        return
+    if behind is not None:
+        message = (
+            f"it has lacked what was kept here for {spell(lacked)}{f': {mirror.trouble}' if mirror.trouble else ''}"
+        )
     else:
-        tried = mirror.tried_at.timestamp() if mirror.tried_at is not None else 0.0
-        late = now - max(tried, able_since)
-        message = mirror.trouble or f"nobody has looked at it for {spell(late)}"
-    # A laptop is away from its mirror every day: that is shown at once, and told when it lasts.
-    is_shown = mirror.trouble or (mirror.behind_since is not None and late > allowed.stalled_seconds)
-    if late > allowed.mirror_late_seconds or is_shown:
-        weight = Weight.WARNING if late > allowed.mirror_late_seconds else Weight.ADVICE
-        yield weighed(facts, "mirror-late", message, hint, weight, subject=mirror.name, seconds_ago=late)
+        message = mirror.trouble or f"nobody has looked at it for {spell(unseen)}"
+    hint = "it is tried again by itself; nbguard mirror sync tries now"
+    weight = Weight.WARNING if is_stuck or is_told else Weight.ADVICE
+    since = lacked if behind is not None else unseen if is_stuck else 0.0
+    yield weighed(facts, "mirror-late", message, hint, weight, subject=mirror.name, seconds_ago=since)
 
 
 def standing(facts: Facts) -> Iterator[Weighed]:

@@ -107,6 +107,7 @@ def allowances(settings: Settings | None) -> Allowances:
         slow_over_bytes=limits.slow_over_bytes,
         refuse_over_bytes=limits.refuse_over_bytes,
         mirror_late_seconds=checks.mirror_late_seconds,
+        mirror_told_seconds=checks.mirror_told_seconds,
         forecast_seconds=96 * checks.full_seconds,
     )
 

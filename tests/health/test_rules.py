@@ -308,9 +308,33 @@ CASES: list[tuple[str, Facts, tuple[str, Weight] | None, int]] = [
     # mirrors
     ("a mirror in order", replace(WELL, mirrors=(mirror(verified_at=NOW),)), None, 0),
     (
-        "late for two hours",
-        replace(WELL, mirrors=(mirror(behind_since=ago(7_201)),)),
+        "it has lacked something for three days",
+        replace(WELL, mirrors=(mirror(behind_since=ago(259_201), trouble="x"),), awake_since=NOW.timestamp() - 7_201),
         ("mirror-late", Weight.WARNING),
+        0,
+    ),
+    (
+        "for days, and the machine woke an hour ago",
+        replace(WELL, mirrors=(mirror(behind_since=ago(900_000), trouble="x"),), awake_since=NOW.timestamp() - 3_600),
+        ("mirror-late", Weight.ADVICE),
+        0,
+    ),
+    (
+        "away for a day",
+        replace(WELL, mirrors=(mirror(behind_since=ago(90_000), trouble="x"),)),
+        ("mirror-late", Weight.ADVICE),
+        0,
+    ),
+    (
+        "it lacks something, and nobody tries it",
+        replace(WELL, mirrors=(mirror(behind_since=ago(8_000), tried_at=ago(8_000)),)),
+        ("mirror-late", Weight.WARNING),
+        0,
+    ),
+    (
+        "nobody tries it, for the daemon was stopped by its owner",
+        replace(WELL, daemon=STOPPED, mirrors=(mirror(tried_at=ago(8_000)),)),
+        ("daemon-down", Weight.ADVICE),
         0,
     ),
     (
