@@ -122,6 +122,8 @@ def prompt(context: Context, *, login: bool) -> None:
     """Print lines for your shell's start-up file, which speak up when backups stop; nbguard edits no file of yours.
 
     For bash, zsh, ksh and dash: nbguard service prompt >> ~/.bashrc
+
+    Exit codes: 0 done.
     """
     from nbguard.app_service import prompt_lines
 

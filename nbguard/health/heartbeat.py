@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import TypeVar
 
 from nbguard.clock import from_iso, iso
-from nbguard.durable import unlink_quietly, write_all
+from nbguard.durable import read_plain, unlink_quietly, write_all
 from nbguard.model import Heartbeat, Problem, RootReport
 
+_MOST_BYTES = 64_000_000
 _Noun = TypeVar("_Noun", Heartbeat, Problem, RootReport)
 
 
@@ -37,9 +38,7 @@ def read_heartbeat(path: str) -> Heartbeat | None:
     Keys of a newer nbguard are passed over; keys that an older one did not write take their defaults.
     """
     try:
-        with open(path, "rb") as file:
-            table = json.loads(file.read())
-        return _heartbeat(table)
+        return _heartbeat(json.loads(read_plain(path, _MOST_BYTES)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import TypeVar
 
 from nbguard.clock import from_iso, iso
-from nbguard.durable import replace_durably
+from nbguard.durable import read_plain, replace_durably
 from nbguard.health.remembered import Covered, Jump, PackRead, Run, Sample, Still
 
 CHECKS_FILE = "checks.json"
@@ -52,9 +51,7 @@ class CheckMemory:
 def read_memory(path: str) -> CheckMemory:
     """What was remembered; nothing when there is no such file, or what is there makes no sense."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            table = _table(json.loads(file.read(_MOST_BYTES), parse_constant=_refuse))
+        table = _table(json.loads(read_plain(path, _MOST_BYTES, follow=False), parse_constant=_refuse))
         if table.get("v") != FORMAT:
             return CheckMemory()
         return CheckMemory(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbguard.durable import replace_durably
+from nbguard.durable import read_plain, replace_durably
 
 CALM_SECONDS = 3600.0
 MOST_STARTS = 5
@@ -35,8 +35,7 @@ def _unmeant(starts: list[tuple[float, bool]], now: float) -> int:
 
 def _read(path: str) -> list[tuple[float, bool]]:
     try:
-        with open(path, encoding="ascii") as file:
-            lines = file.read(10_000).splitlines()
+        lines = read_plain(path, 10_000).decode("ascii").splitlines()
     except (OSError, ValueError):
         return []
     found = []
