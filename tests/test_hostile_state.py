@@ -1,4 +1,4 @@
-"""Whatever lies in the place of a file of ours: nobody waits for it, nobody reads gigabytes, and it is said or made anew."""
+"""Whatever lies in the place of a file of ours: nobody waits for it, and nobody reads gigabytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nbguard.notices import read_notice
 from nbguard.stops import read_stop
 
 HOSTILE: dict[str, Callable[[Path], object]] = {
-    "a pipe": lambda path: os.mkfifo(path),
+    "a pipe": os.mkfifo,
     "a folder": lambda path: path.mkdir(),
     "far too large": lambda path: _of_bytes(path, 3_000_000_000),
     "a device": lambda path: path.symlink_to("/dev/zero"),
