@@ -251,6 +251,12 @@ def test_every_command_is_in_the_user_guide() -> None:
     assert [name for name in main.COMMANDS if f"`{name}" not in guide] == []
 
 
+def test_every_page_can_be_found_from_the_user_guide() -> None:
+    guide = (REPOSITORY / "docs" / "index.md").read_text()
+    pages = {page.name for page in (REPOSITORY / "docs").glob("*.md")} - {"index.md"}
+    assert [name for name in sorted(pages) if f"]({name})" not in guide] == []
+
+
 def test_every_problem_that_can_be_named_is_explained() -> None:
     named: set[str] = set()
     for path in (REPOSITORY / "nbguard").rglob("*.py"):

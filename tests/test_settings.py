@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import string
-from dataclasses import replace
+import tomllib
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pathspec
@@ -17,6 +19,7 @@ from nbguard.masking import HIDDEN, holds_secrets, masked_settings
 from nbguard.settings import Alerts, Channel, Intervals, Limits, Mirror, Packing, Retention, RollCall, Settings
 from nbguard.settings_reading import load_settings, parse_settings
 from nbguard.settings_writing import (
+    as_table,
     as_toml,
     minimal_configuration,
     with_channels,
@@ -304,3 +307,16 @@ def test_what_is_printed_holds_no_secret() -> None:
     assert holds_secrets(settings)
     elsewhere = (Channel(name="a", human="b", url="file:~/.mail"), Channel(name="d", human="b", url="desktop:"))
     assert not holds_secrets(Settings(channels=elsewhere))
+
+
+def test_the_page_of_the_configuration_has_every_key_with_its_default() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
+    documented = tomllib.loads("\n".join(re.findall(r"(?ms)^```toml\n(.*?)^```", page)))
+    for name, table in as_table(Settings()).items():
+        if isinstance(table, dict):
+            assert documented.pop(name) == table, name
+    for name, kind in (("channels", Channel), ("mirrors", Mirror)):
+        (row,) = documented.pop(name)
+        assert set(row) == {item.name for item in fields(kind)} - {"command"}
+    assert set(documented) == {"schema", "roots", "ignore"}
+    assert all(f"\n# {key} = " in page for key in ("archive", "emergency", "command"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nbguard.cli.asking import json_option, working_folder
+from nbguard.cli.asking import dry_run_option, json_option, working_folder
 from nbguard.cli.context import Context
 from nbguard.cli.output import Bar, path_fields, print_json, say
 from nbguard.errors import Ambiguous, NothingMatched, PartlyDone, UsageError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--under", metavar="DIR", type=click.Path(), help="Search this folder instead of home and here.")
 @click.option("-o", "output", metavar="DIR", type=click.Path(), help="Write what is found below this folder.")
 @click.option("--check", is_flag=True, help="Execute the rebuilt notebook in a new kernel; say which cells fail.")
+@dry_run_option
 @json_option
 @click.pass_obj
 def command(
@@ -34,6 +35,7 @@ def command(
     under: str | None,
     output: str | None,
     check: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """What is left of NOTEBOOK, from every source on this machine.
@@ -63,7 +65,7 @@ def command(
     finally:
         bar.clear()
     try:
-        written = app_rescue_writing.write(request, rescued, check=check) if output else None
+        written = app_rescue_writing.write(request, rescued, check=check) if output and not dry_run else None
     finally:
         rescued.close()
     if as_json:
@@ -73,6 +75,9 @@ def command(
         from nbguard.clock import SystemClock
 
         listing(notebook, rescued, written, SystemClock().now())
+        if output and dry_run:
+            count = len(rescued.gathered.found)
+            say(f"would write {count} finding{'' if count == 1 else 's'} and what is rebuilt of them below {output}")
     _end(notebook or session or "", rescued)
 
 

@@ -84,7 +84,10 @@ def _examine(patient: Patient) -> Iterator[Finding]:
         watches=_limit("max_user_watches"),
         instances=_limit("max_user_instances"),
     )
-    yield from of_folders([folder for role, path in _important(patient) if (folder := _folder(patient, role, path))])
+    yield from of_folders(
+        [folder for role, path in _important(patient) if (folder := _folder(patient, role, path))],
+        is_mirrored=patient.settings is not None and bool(patient.settings.mirrors),
+    )
     for root in patient.roots:
         if not os.path.isdir(root):
             hint = "mount it, or take it out of the configuration"

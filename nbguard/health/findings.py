@@ -106,8 +106,8 @@ def of_inotify(folders: int, *, counted_all: bool, watches: int | None, instance
     return Finding(check="watching", level=Level.OK, message=spelled)
 
 
-def of_folders(folders: Sequence[Folder]) -> Iterator[Finding]:
-    """File systems, what is free on them, and whether one disk holds both the notebooks and their archive."""
+def of_folders(folders: Sequence[Folder], *, is_mirrored: bool = False) -> Iterator[Finding]:
+    """File systems, what is free on them, and whether one disk holds both the notebooks and all that is kept."""
     for folder in folders:
         where = f"{folder.role} {folder.path}: {folder.kind or 'unknown file system'}"
         if folder.is_remote and folder.is_ours:
@@ -121,9 +121,9 @@ def of_folders(folders: Sequence[Folder]) -> Iterator[Finding]:
     yield from _room(folder for folder in folders if folder.is_ours)
     archive = next((folder for folder in folders if folder.role == "archive"), None)
     roots = [folder for folder in folders if not folder.is_ours]
-    if archive is not None and any(root.device == archive.device for root in roots):
+    if archive is not None and not is_mirrored and any(root.device == archive.device for root in roots):
         message = "the archive is on the same disk as notebooks: if the disk dies, both are gone"
-        hint = "copy it to another disk now and then: git clone --mirror ARCHIVE COPY, later git -C COPY fetch"
+        hint = "nbguard mirror add URL: another disk or machine"
         yield Finding(check="same-disk", level=Level.NOTE, message=message, hint=hint)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from nbguard.alerting import ChannelReport, MirrorReport
+from nbguard.alerting import ChannelReport, MirrorReport, Weight
 from nbguard.clock import iso
 from nbguard.health.facts import Facts
 from nbguard.health.gather import gather
@@ -110,8 +110,10 @@ def _headline(facts: Facts, verdict: Verdict) -> str:
         return "NOTHING IS PROTECTED"
     if verdict.state is State.STALLED:
         return "STALLED: protection has stopped"
-    if verdict.exit_code:
+    if any(each.weight is Weight.GAP for each in verdict.weighed):
         return "GAP: not every notebook is protected"
+    if verdict.exit_code and verdict.running:
+        return "protected, but nobody is known to hear of it when that ends"
     if not verdict.running:
         return "protected as of now; the next save will not be, for the daemon is not running"
     return "ok" if verdict.state is State.OK else "protected, but something needs a look"

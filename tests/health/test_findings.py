@@ -85,6 +85,10 @@ def test_folders_are_judged_by_where_they_lie(
     assert all(each.hint for each in findings if each.level != "ok")
 
 
+def test_one_disk_for_both_is_no_matter_where_there_is_a_mirror() -> None:
+    assert [each for each in of_folders([replace(ROOT, device=1), ARCHIVE], is_mirrored=True) if each.hint] == []
+
+
 @pytest.mark.parametrize(
     ("access", "words"),
     [

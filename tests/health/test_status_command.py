@@ -201,3 +201,14 @@ def test_a_path_is_not_said_twice_and_times_are_local(places: Places, work: Path
     assert f"problem: root-gone: {work} is not there" in lines
     (running,) = [line for line in lines if "has been running since" in line]
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d \(process", running)
+
+
+def test_unread_channels_are_not_called_a_gap_of_notebooks(places: Places, work: Path) -> None:
+    with open(places.config, "a", encoding="utf-8") as file:
+        file.write('\n[[channels]]\nname = "bell"\nhuman = "ada"\ncommand = ["/bin/true"]\n')
+    beat(places, work)
+    with FileLock(places.daemon_lock):
+        answer = nbguard("status")
+    assert answer.code == 21
+    assert answer.out.splitlines()[0] == "protected, but nobody is known to hear of it when that ends"
+    assert "1 notebook, all kept as they are on disk" in answer.out

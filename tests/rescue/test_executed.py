@@ -90,6 +90,13 @@ def test_one_session_is_given_by_its_id(home: Path, work: Path, rescue: Ask) -> 
     assert rescue("--session", "ffffffff-9").code == 1
 
 
+def test_a_dry_run_writes_nothing(home: Path, work: Path, rescue: Ask) -> None:
+    database(profile(home) / "history.sqlite", ["a = 1"])
+    answer = rescue("--session", rescue().json["found"][0]["id"], "-o", "out", "--dry-run")
+    assert (answer.code, [each["written_to"] for each in answer.json["found"]]) == (0, [None])
+    assert not (work / "out").exists()
+
+
 def test_a_session_is_linked_by_its_content(home: Path, work: Path, rescue: Ask) -> None:
     """Most of what it says stands in a copy of the notebook; the rest is what the copy lacks."""
     shared = ["import numpy as np", "frame = load('customers.csv')\nframe = frame.dropna()"]
