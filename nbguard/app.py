@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -234,8 +235,11 @@ def install_id(context: Context) -> str:
     try:
         if (identity := read_plain(path, 4_096).decode("ascii").strip()[:200]).isalnum():
             return identity
-    except (FileNotFoundError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         pass
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL):  # EINVAL: it is no small plain file
+            raise
     identity = os.urandom(8).hex()
     try:
         make_private_folder(context.places.state)

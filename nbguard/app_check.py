@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LAST_SETTINGS = "config-last-good.toml"
 _PATIENCE_SECONDS = 10.0
+_MOST_BYTES = 4_000_000
 
 
 def check_sources(context: Context, bad: NbguardError | None = None, *, light: bool = False) -> Sources:
@@ -56,7 +57,8 @@ def run_check(
         pinging = _begin_ping(context) if sends and not light else None
         sources = check_sources(context, bad, light=light)
         checked = check_light(sources) if light else check_full(sources, provers_of(context))
-        _remember(context, checked, light=light)
+        if trouble := _remember(context, checked, light=light):
+            say(f"what this check found could not be remembered: {trouble}")
     finally:
         if lock is not None:
             lock.release()
@@ -92,17 +94,15 @@ def _lock(path: str) -> FileLock | None:
             return lock
 
 
-def _remember(context: Context, checked: Checked, *, light: bool) -> None:
-    """Write down what the next check needs to know. Two kinds of check share the file: each puts in what is its own.
-
-    A disk that takes nothing is a finding of the full check already.
-    """
+def _remember(context: Context, checked: Checked, *, light: bool) -> str:
+    """Write down what the next check needs to know; why it could not be. Two kinds of check share the file: each puts
+    in what is its own."""
     from nbguard.durable import FileLock
     from nbguard.health.memory import read_memory, write_memory
 
     path, memory = os.path.join(context.places.state, CHECKS_FILE), checked.memory
     if not os.path.isdir(context.places.state):
-        return
+        return ""
     try:
         with FileLock(os.path.join(context.places.state, "checks.lock")):
             other = read_memory(path)
@@ -119,8 +119,9 @@ def _remember(context: Context, checked: Checked, *, light: bool) -> None:
             else:
                 memory = replace(memory, light=other.light, light_in_row=other.light_in_row)
             write_memory(path, memory)
-    except (OSError, Busy):
-        return
+    except (OSError, Busy) as error:
+        return f"{path}: {error.strerror if isinstance(error, OSError) else error.message}"
+    return ""
 
 
 def _is_set_up(context: Context) -> bool:
@@ -131,12 +132,11 @@ def _is_set_up(context: Context) -> bool:
 
 def _keep_settings(context: Context) -> None:
     """A copy of the configuration while it can be used: with a broken one, people must be reached all the same."""
-    from nbguard.durable import replace_durably
+    from nbguard.durable import read_plain, replace_durably
 
     path = os.path.join(context.places.state, LAST_SETTINGS)
     try:
-        with open(context.places.config, "rb") as file:
-            data = file.read()
+        data = read_plain(context.places.config, _MOST_BYTES)
         if not _holds(path, data):
             replace_durably(path, data)
     except OSError:
@@ -144,9 +144,10 @@ def _keep_settings(context: Context) -> None:
 
 
 def _holds(path: str, data: bytes) -> bool:
+    from nbguard.durable import read_plain
+
     try:
-        with open(path, "rb") as file:
-            return file.read() == data
+        return read_plain(path, _MOST_BYTES) == data
     except OSError:
         return False
 

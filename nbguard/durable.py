@@ -65,7 +65,7 @@ def read_plain(path: str, most_bytes: int, *, follow: bool = True) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no plain file", path)
         if found.st_size > most_bytes:
-            raise OSError(errno.EFBIG, f"it is far too large ({found.st_size:,} bytes)", path)
+            raise OSError(errno.EINVAL, f"it is far too large ({found.st_size:,} bytes)", path)
         with open(fd, "rb", closefd=False) as file:
             return file.read(most_bytes)
     finally:

@@ -114,6 +114,8 @@ def _headline(facts: Facts, verdict: Verdict) -> str:
         return "GAP: not every notebook is protected"
     if verdict.exit_code and verdict.running:
         return "protected, but nobody is known to hear of it when that ends"
+    if not verdict.running and facts.unprotected:
+        return "the daemon is not running, and what was saved since is not kept"
     if not verdict.running:
         return "protected as of now; the next save will not be, for the daemon is not running"
     return "ok" if verdict.state is State.OK else "protected, but something needs a look"

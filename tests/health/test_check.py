@@ -280,6 +280,18 @@ def test_no_send_records_no_incident_and_without_it_one_is_recorded(kept: Kept) 
     assert "archive-damaged" in alerts.read_text()
 
 
+@pytest.mark.parametrize("name", ["checks.json", "config-last-good.toml", "install-id", "heartbeat.json"])
+def test_a_pipe_or_folder_in_the_place_of_our_files_stops_no_check(kept: Kept, name: str) -> None:
+    path = Path(kept.places.state, name)
+    for put in (os.mkfifo, os.mkdir):
+        path.unlink(missing_ok=True)
+        put(path)
+        ended = nbguard("check", "--json")
+        assert ended.code in (0, 20), ended
+        assert '"problems"' in ended.out
+    assert name != "checks.json" or "could not be remembered" in ended.talk
+
+
 def test_with_a_broken_configuration_people_are_reached_by_the_last_good_one(home: Path) -> None:
     heard, work = home / "heard", home / "work"
     work.mkdir()

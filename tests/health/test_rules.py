@@ -22,6 +22,7 @@ from nbguard.health.facts import (
     SpaceFacts,
     Unseen,
 )
+from nbguard.health.status import Report, as_lines
 from nbguard.health.verdict import State, Verdict, assess
 from nbguard.health.weighing import STANDING, weight_of
 from tests.health.test_verdict import ALLOWED, DEAD, NOW, RUNNING, STOPPED, WELL, beating, late, problem
@@ -426,6 +427,12 @@ def test_a_stall_is_told_before_nobody_is_proven_and_that_before_a_gap() -> None
     nobody = replace(WELL, choices=TOLD, channels=(channel(ChannelState.UNPROVEN),), unprotected=(late(61),))
     assert assess(nobody, ALLOWED).exit_code == 21
     assert assess(replace(nobody, daemon=replace(DEAD, awake_seconds=99.0)), ALLOWED).exit_code == 20
+
+
+def test_what_is_not_kept_is_never_called_protected() -> None:
+    facts = replace(WELL, daemon=replace(DEAD, awake_seconds=9.0), unprotected=(late(5),))
+    report = Report(facts=facts, verdict=assess(facts, ALLOWED), slow_interval_seconds=600.0, slow_over_bytes=1)
+    assert next(as_lines(report)) == "the daemon is not running, and what was saved since is not kept"
 
 
 @pytest.mark.parametrize("code", ["no-mirror", "single-channel", "emptied", "clock-jumped", "polling"])
