@@ -57,7 +57,7 @@ def _shell(result: Result, shell: str, path: str, heartbeat: str, rounds: int) -
     for name, what in (("find", "a look that starts find"), ("look", "a usual look"), ("used", "no look")):
         if shell == "dash" and name != "find":
             continue
-        cost = median(taken[name]) - floor
+        cost = max(0.0, median(taken[name]) - floor)
         result.row(
             f"{shell}: {what}, a prompt",
             cost,

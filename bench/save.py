@@ -114,6 +114,7 @@ def _at_work(installation: Installation, wanted: bool) -> Iterator[None]:
         yield
     finally:
         ending.set()
+        parts.wake()
         for thread in threads:
             thread.join()
 

@@ -36,7 +36,7 @@ def _rows(name: str, folder: Path, *more: str) -> list[str]:
 
 
 def test_there_is_a_test_for_each() -> None:
-    assert set(BENCHMARKS) == {"save", "cpu", "stored", "imports", "asking", "latency", "idle", "package"}
+    assert set(BENCHMARKS) == {"save", "cpu", "stored", "imports", "asking", "latency", "idle", "package", "prompt"}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,11 @@ def test_idle(tmp_path: Path) -> None:
 def test_package(tmp_path: Path) -> None:
     rows = _rows("package", tmp_path)
     assert rows[0] == "30 versions of 3 notebooks: memory of the command" and len(rows) == 8
+
+
+def test_prompt(tmp_path: Path) -> None:
+    rows = _rows("prompt", tmp_path)
+    assert any(row.startswith("bash") for row in rows), rows
 
 
 def test_real_histories(tmp_path: Path) -> None:
