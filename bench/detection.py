@@ -33,6 +33,9 @@ Not in the table, for nothing on the machine can see it: the machine is gone, th
 gone for good. `nbguard check --mirror URL` on another machine tells after two hours ([mirrors](mirrors.md)), the dead
 man's switch after the time that is set there ([alerts](alerts.md)), and the line in your prompt when you next see it.
 
+A machine that slept is no fault: what was saved while the daemon did not run is found by the sweep after it woke, and
+nobody is told of the time between (`tests/health/test_daemon_seen.py`, `tests/alert/test_ordinary_month.py`).
+
 A month of ordinary laptop life (sleep, clocks that are set, idle weekends, unmounted disks, renamed folders, upgrades)
 is simulated in `tests/alert/test_ordinary_month.py`: it sends nothing.
 """

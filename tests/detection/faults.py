@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -82,6 +83,47 @@ def root_unreadable(made: Machine) -> Generator[float]:
         yield time.monotonic()
     finally:
         root.chmod(0o700)
+
+
+@contextmanager
+def events_lost(made: Machine) -> Generator[float]:
+    """More events than the kernel's queue holds, while the daemon does not get to run."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    os.kill(made.guard.pid, signal.SIGSTOP)
+    for number in range(most + 100):
+        (Path(made.guard.roots[0]) / str(number)).touch()
+    os.kill(made.guard.pid, signal.SIGCONT)
+    yield time.monotonic()
+
+
+@contextmanager
+def with_few_watches(base: Path) -> Generator[Machine]:
+    """In a user namespace of its own the daemon gets forty watches, and not one more."""
+    few = ("unshare", "-Ur", "sh", "-c", 'echo 40 >/proc/sys/user/max_inotify_watches; exec "$@"', "sh")
+    with machine(base, before=few, extra=AT_ONCE) as made:
+        yield made
+
+
+@contextmanager
+def watches_exhausted(made: Machine) -> Generator[float]:
+    for number in range(80):
+        (Path(made.guard.roots[0]) / f"folder {number}").mkdir()
+    yield time.monotonic()
+
+
+@contextmanager
+def with_notebooks_on_a_disk(base: Path) -> Generator[Machine]:
+    (base / "work").mkdir()
+    with disk(base / "work"), machine(base, extra=AT_ONCE) as made:
+        yield made
+
+
+@contextmanager
+def root_unmounted(made: Machine) -> Generator[float]:
+    root = Path(made.guard.roots[0])
+    subprocess.run(["umount", "-l", str(root)], check=True)
+    assert not os.path.ismount(root)
+    yield time.monotonic()
 
 
 @contextmanager
