@@ -30,7 +30,7 @@ _MOST_BYTES = 4_000_000
 
 def check_sources(context: Context, bad: NbguardError | None = None, *, light: bool = False) -> Sources:
     """Where `check` and `status` get their facts from; the light check asks no manager."""
-    context = context if bad is None else _with_last_settings(context)
+    context = context if bad is None else with_last_settings(context)
     sources = health_sources(context, bad)
     marker = context.places.service_marker
     return replace(
@@ -51,7 +51,7 @@ def run_check(
     """
     from nbguard.health.check import check_full, check_light
 
-    context = context if bad is None else _with_last_settings(context)
+    context = context if bad is None else with_last_settings(context)
     lock = _lock(os.path.join(context.places.state, "check-light.lock" if light else "check.lock"))
     try:
         pinging = _begin_ping(context) if sends and not light else None
@@ -152,7 +152,7 @@ def _holds(path: str, data: bytes) -> bool:
         return False
 
 
-def _with_last_settings(context: Context) -> Context:
+def with_last_settings(context: Context) -> Context:
     """As it was with the last configuration that could be used: its folders, its channels. None may be known."""
     from nbguard.settings_reading import load_settings
 

@@ -47,6 +47,10 @@ def command(
     from nbguard import app_alert
     from nbguard.alert.answering import Outcome, words_of
 
+    if context.look_past_settings() is not None:  # that it is broken may be what the message says
+        from nbguard.app_check import with_last_settings
+
+        context = with_last_settings(context)
     if page:
         return app_alert.serve_page(context, port=port, say=say)
     typed = _typed(code)

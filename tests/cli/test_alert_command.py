@@ -139,6 +139,18 @@ def test_a_code_is_answered_however_it_is_typed_and_once(home: Path) -> None:
     assert (again.code, again.json["outcome"]) == (0, "already")
 
 
+def test_a_code_is_answered_also_while_the_configuration_is_broken(home: Path) -> None:
+    with smtp(Mailbox()) as mailbox:
+        path = configured(mail(mailbox.port))
+        assert nbguard("alert", "test").code == 0
+        good = path.read_bytes()
+        path.write_bytes(b"broken")
+        answer = nbguard("ack", code_in(mailbox))
+        assert (answer.code, answer.out) == (0, "thank you: ada reads mail\n")
+        path.write_bytes(good)
+        assert state_of("mail") == "live"
+
+
 def test_a_whole_message_can_be_piped_in(home: Path) -> None:
     with smtp(Mailbox()) as mailbox:
         configured(mail(mailbox.port))
