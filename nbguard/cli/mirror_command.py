@@ -10,7 +10,7 @@ import click
 from nbguard.cli.asking import dry_run_option, json_option
 from nbguard.cli.context import Context
 from nbguard.cli.output import Bar, print_json, print_line, say
-from nbguard.errors import ArchiveTrouble, NbguardError, NothingMatched, PartlyDone, UsageError
+from nbguard.errors import NbguardError, NothingMatched, PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from nbguard.alerting import MirrorReport
@@ -120,8 +120,7 @@ def sync(context: Context, name: str | None, *, as_json: bool) -> None:
             _push(context, mirror)
         except PartlyDone as error:
             say(f"mirror {error.message}")
-            if isinstance(error.__cause__, ArchiveTrouble) and error.__cause__.code == "mirror-foreign":
-                say(error.hint)
+            say(f"hint:  {error.hint}")
             failed.append(mirror.name)
     if as_json:
         chosen = {mirror.name for mirror in mirrors}
@@ -178,7 +177,7 @@ def _confirm(address: Address, *, is_new: bool, yes: bool) -> None:
 
 def _push(context: Context, mirror: Mirror) -> None:
     """Push and verify now. Raises Busy, PartlyDone."""
-    from nbguard.app_mirror import rounds_of
+    from nbguard.app_mirror import mirror_reports, rounds_of
     from nbguard.errors import Busy
 
     bar = Bar(f"mirroring to {mirror.name}")
@@ -189,7 +188,9 @@ def _push(context: Context, mirror: Mirror) -> None:
             f"mirror {mirror.name} is just being worked on", hint="the daemon brings it up to date; see `mirror list`"
         ) from error
     except NbguardError as error:
-        raise PartlyDone(f"{mirror.name}: {error.message}", hint=error.hint) from error
+        noted = next((report.trouble for report in mirror_reports(context) if report.name == mirror.name), "")
+        message = noted if noted.startswith(error.message) else error.message  # with what can be seen of its disk
+        raise PartlyDone(f"{mirror.name}: {message}", hint=error.hint) from error
     finally:
         bar.clear()
     whole = ", everything in it" if state.read_whole_at == state.sampled_at else ""

@@ -51,12 +51,13 @@ def test_add_list_sync_and_remove(base: Path) -> None:
     path.rename(base / "away.git")
     failed = nbguard("mirror", "sync", "--json")
     assert failed.code == 3 and "is not there" in failed.talk and failed.json[0]["trouble"]
+    assert "see that its disk is mounted" in failed.talk
     (base / "away.git").rename(path)
     assert nbguard("mirror", "sync", "disk").code == 0
     assert nbguard("mirror", "sync", "nobody").code == 1
 
     removed = nbguard("mirror", "remove", "disk")
-    assert removed.code == 0 and "still there" in removed.talk
+    assert removed.code == 0 and "still there" in removed.talk and "within half a minute" in removed.talk
     assert config.read_bytes() == before and _list() == [] and git(path, "fsck", "--no-dangling") == ""
 
 
