@@ -268,6 +268,7 @@ def test_every_problem_that_can_be_named_is_explained() -> None:
     assert named - explained - {"nothing-matched", "partly-done", "changed-meanwhile"} == set()
 
 
-def test_every_race_names_tests_that_are_there() -> None:
-    named = re.findall(r"`(tests/[^`]+)`", (REPOSITORY / "docs" / "races.md").read_text())
-    assert [name for name in named if not (REPOSITORY / name).exists()] == []
+def test_every_page_names_tests_that_are_there() -> None:
+    for page in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
+        named = re.findall(r"`((?:tests|bench)/[^`\s]+)`", page.read_text())
+        assert [name for name in named if not (REPOSITORY / name.partition("::")[0]).exists()] == [], page.name
