@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from nbguard.archive.rows import SCHEMA, SCHEMA_VERSION
-from nbguard.durable import make_private_folder, unlink_quietly
+from nbguard.durable import free_space, make_private_folder, unlink_quietly
 from nbguard.errors import ArchiveTrouble, Busy, NbguardError, storage_trouble
 
 Row = tuple[Any, ...]
 
 _ATTEMPTS = 20
+_SHARED_MEMORY_BYTES = 32_768
 _IN_USE: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 _ERRNO: Final = {
@@ -118,7 +119,7 @@ class CatalogFile:
             return self._in_use(error)
         is_current = self.is_current()
         if is_current and code in _ERRNO:
-            return storage_trouble(OSError(_ERRNO[code], str(error), self.path), self._name)
+            return storage_trouble(OSError(self._number(code), str(error), self.path), self._name)
         try:
             if is_current:  # not a database, malformed, of another schema
                 self.discard()
@@ -129,6 +130,15 @@ class CatalogFile:
         return CatalogBroken(
             f"{self._name} {self.path} was broken ({error}) and is built anew", hint="nothing is lost; ask again"
         )
+
+    def _number(self, code: int) -> int:
+        """SQLite calls it an I/O error when a full disk has no room for its shared memory."""
+        number = _ERRNO.get(code, errno.EIO)
+        try:
+            is_full = number == errno.EIO and free_space(os.path.dirname(self.path))[0] < _SHARED_MEMORY_BYTES
+        except OSError:
+            return number
+        return errno.ENOSPC if is_full else number
 
     def _in_use(self, error: sqlite3.Error) -> Busy:
         return Busy(f"{self._name} {self.path} is in use: {error}", hint="try again in a moment")
@@ -142,7 +152,7 @@ class CatalogFile:
                     raise self._in_use(error) from error
                 # Where one process removes it while another makes it, SQLite meets half of the files, once.
                 if attempt == _ATTEMPTS - 1:
-                    number = _ERRNO.get(_code(error), errno.EIO)
+                    number = self._number(_code(error))
                     raise storage_trouble(
                         OSError(number, str(error), self.path), f"cannot open {self._name}"
                     ) from error

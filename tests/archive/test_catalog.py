@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from nbguard.archive import catalog_file
 from nbguard.archive.catalog import Catalog
-from nbguard.archive.catalog_file import CatalogBroken
+from nbguard.archive.catalog_file import CatalogBroken, CatalogFile
 from nbguard.archive.rows import SCHEMA_VERSION
 from nbguard.errors import Busy, StorageTrouble
 from nbguard.model import DraftKind, Status, Trigger
@@ -177,6 +178,14 @@ def test_a_full_disk_is_not_mistaken_for_a_broken_catalog(tmp_path: Path, monkey
     rig.catalog._rows("PRAGMA max_page_count = 1000000")
     rig.folder.catch_up()
     assert rig.catalog.count() == count + 301
+
+
+def test_no_room_for_the_shared_memory_is_no_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "catalog.sqlite").mkdir()  # SQLite cannot open that
+    monkeypatch.setattr(catalog_file, "free_space", lambda path: (0, 10**9, 1))
+    with pytest.raises(StorageTrouble) as caught:
+        CatalogFile(str(tmp_path / "catalog.sqlite"))._rows("SELECT 1")
+    assert caught.value.code == "no-space"
 
 
 def test_somebody_who_holds_it_for_too_long_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
