@@ -18,9 +18,10 @@ def provers_of(context: Context) -> Provers:
 
     places = context.places
     has_state, has_archive = os.path.isdir(places.state), os.path.isfile(os.path.join(places.archive, "HEAD"))
+    has_spool = has_state and (os.path.isdir(places.spool) or os.path.lexists(places.archive_marker))
     return Provers(
-        canary=(lambda: _canary(context, places.spool)) if has_state else None,
-        emergency=(lambda: _canary(context, places.emergency)) if has_state and places.emergency else None,
+        canary=(lambda: _canary(context, places.spool)) if has_spool else None,
+        emergency=(lambda: _canary(context, places.emergency)) if has_spool and places.emergency else None,
         archive_disk=(lambda: write_and_read(places.archive)) if has_archive else None,
         state_disk=(lambda: _state_disk(places.state)) if has_state else None,
         tip=(lambda: _read_tips(context)) if has_archive else None,

@@ -41,7 +41,7 @@ def command(context: Context, *, light: bool, no_send: bool, mirror: str | None,
     if as_object:
         print_json({**status.as_json(checked.report), "light": light})
     else:
-        for line in status.as_lines(checked.report):
+        for line in status.as_lines(checked.report, is_light=light):
             sys.stdout.write(clean(line) + "\n")
     if bad is not None:
         raise bad

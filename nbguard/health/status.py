@@ -73,11 +73,11 @@ def as_json(report: Report) -> dict[str, object]:
     }
 
 
-def as_lines(report: Report) -> Iterator[str]:
-    """What is protected, how fresh, what is wrong, what to do."""
+def as_lines(report: Report, *, is_light: bool = False) -> Iterator[str]:
+    """What is protected, how fresh, what is wrong, what to do; a light check has looked at no notebook, and says so."""
     facts, verdict = report.facts, report.verdict
     yield _headline(facts, verdict)
-    yield f"  {_protection(facts, verdict)}"
+    yield "  a light check looks at no notebook" if is_light and facts.roots else f"  {_protection(facts, verdict)}"
     yield f"  {_daemon_line(report)}"
     spool = facts.spool
     if spool.drafts:

@@ -212,3 +212,14 @@ def test_unread_channels_are_not_called_a_gap_of_notebooks(places: Places, work:
     assert answer.code == 21
     assert answer.out.splitlines()[0] == "protected, but nobody is known to hear of it when that ends"
     assert "1 notebook, all kept as they are on disk" in answer.out
+
+
+def test_a_light_check_claims_nothing_about_notebooks(places: Places) -> None:
+    lines = nbguard("check", "--light", "--no-send").out.splitlines()
+    assert lines[1] == "  a light check looks at no notebook"
+
+
+def test_where_nothing_was_set_up_nothing_is_missed(home: Path) -> None:
+    os.makedirs(find_places(home=os.environ["NBGUARD_HOME"]).state, mode=0o700)
+    answer = nbguard("check", "--no-send", "--json")
+    assert [each["code"] for each in json.loads(answer.out)["problems"]] == ["daemon-down"]
