@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from nbguard.alert.codes import are_too_many, find
+from nbguard.alert.codes import are_too_many, find, normalised
 from nbguard.alert.incidents import acknowledge
 from nbguard.alert.roll_call import answered
 from nbguard.alert.state import Incident, Instant, State
@@ -55,12 +55,13 @@ def words_of(answered: Answered) -> str:
 
 
 def take(state: State, typed: str, now: Instant, silent_seconds: float) -> tuple[State, Answered]:
-    """Judge a typed code. A wrong one is remembered: they are few in an hour."""
+    """Judge a typed code. A wrong one is remembered, for they are few in an hour; what is no code at all is not."""
     if are_too_many(state.wrong, now.seconds):
         return state, Answered(outcome=Outcome.TOO_MANY)
     code = find(state.codes, typed)
     if code is None:
-        return replace(state, wrong=(*state.wrong, now.seconds)), Answered(outcome=Outcome.UNKNOWN)
+        wrong = (*state.wrong, now.seconds) if normalised(typed) is not None else state.wrong
+        return replace(state, wrong=wrong), Answered(outcome=Outcome.UNKNOWN)
     way = state.way(code.channel)
     human = way.human if way is not None else ""
     if code.is_used or code.expires_seconds <= now.seconds:

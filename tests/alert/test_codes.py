@@ -58,6 +58,13 @@ def test_a_code_runs_out_after_a_fortnight(town: Town) -> None:
     assert town.desk.answer(code).outcome == "expired"
 
 
+def test_what_is_no_code_at_all_uses_up_no_patience(town: Town) -> None:
+    town.desk.step()
+    for _ in range(20):
+        assert town.desk.answer("mailto://typed.where.a.code/was?asked").outcome == "unknown"
+    assert town.desk.answer(town.boxes.of("mail")[-1].code or "").outcome == "accepted"
+
+
 def test_after_ten_wrong_codes_none_is_heard_for_an_hour(town: Town) -> None:
     town.desk.step()
     code = town.boxes.of("mail")[-1].code or ""
