@@ -455,8 +455,14 @@ def thread_ended(name: str) -> Strike:
         wanted = Path(made.guard.environment["NB_THREAD_TO_END"])
         wanted.write_text(name)
         os.kill(made.guard.pid, signal.SIGUSR1)
-        is_over = wanted.with_name("wanted.done").exists
-        poll(lambda: is_over() or not made.save("wakes it up.ipynb", f"at = {time.monotonic()}"), 60.0, every=0.5)
+
+        def is_over() -> bool:
+            if wanted.with_name("wanted.done").exists():
+                return True
+            made.save("wakes it up.ipynb", f"at = {time.monotonic()}")
+            return False
+
+        poll(is_over, 60.0, every=0.5)
         yield time.monotonic()
 
     return strike
