@@ -102,7 +102,7 @@ def _make(work: str, size: _Size, hot: int) -> Installation:
     drafts = _drafts(installation, size, hot)
     while batch := list(itertools.islice(drafts, _BATCH)):
         _pack(installation, batch)
-        installation.assembly.maintain_soon()
+        installation.assembly.packs.maintain_soon()
         installation.assembly.pack_due()
     return installation
 

@@ -9,65 +9,47 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nbguard.app import first_import, install_id, knowing, open_store, reserve_of, scopes_of, spool_of
+from nbguard.app import install_id, knowing, open_store, scopes_of, spool_of
 from nbguard.app_alert import DaemonAlerts
-from nbguard.app_flight import flight_recorder_of
-from nbguard.app_history import histories_of, linking_of, output_store_of, record_log_of, record_packer_of
+from nbguard.app_following import Following
+from nbguard.app_history import output_store_of, record_log_of
+from nbguard.app_importing import Importing
 from nbguard.app_lease import lease_of
 from nbguard.app_mirroring import Mirroring
+from nbguard.app_packing import Packing
 from nbguard.app_rebuild import Mending
-from nbguard.app_refuge import preload, refuge_of
-from nbguard.archive.maintenance import Maintenance, count_packs, is_due
-from nbguard.archive.packer import Packer
-from nbguard.archive.recorder import PackPolicy, Recorder
-from nbguard.bell import Bell
+from nbguard.app_refuge import preload
+from nbguard.app_sheltering import Sheltering
+from nbguard.archive.recorder import Recorder
 from nbguard.cadence import CalendarJob
 from nbguard.clock import Clock, SystemClock
 from nbguard.daemon import Cast, Daemon
-from nbguard.durable import FileLock, make_private_folder
-from nbguard.errors import ArchiveTrouble, Busy, NbguardError
+from nbguard.errors import ArchiveTrouble
 from nbguard.heads import Heads
 from nbguard.health.checker import CheckerWatch
 from nbguard.health.heartbeat import write_heartbeat
 from nbguard.health.memory import CHECKS_FILE
 from nbguard.health.starts import CALM_SECONDS, MOST_STARTS
-from nbguard.history.generations import FileIdentity
-from nbguard.history.linking import TICK_SECONDS
-from nbguard.logs import move_log
 from nbguard.mirror.lease import Lease, LeaseLost
 from nbguard.model import Draft, Head, Problem
 from nbguard.notebook import Remeasuring
 from nbguard.notify import Notifier
-from nbguard.places import find_places
 from nbguard.ports import Progress
 from nbguard.problems import ProblemBoard
-from nbguard.processes import boot_id, give_back_memory, use_few_heaps
+from nbguard.processes import boot_id, use_few_heaps
 from nbguard.saves import wire
 from nbguard.settings import Settings
-from nbguard.watch.mounts import read_mounts, remote_kind
 from nbguard.workers import Worker
 
 if TYPE_CHECKING:
     from nbguard.archive.catalog import Catalog
     from nbguard.cli.context import Context
-    from nbguard.history.kernels import LiveKernel
-    from nbguard.history.process_table import Life
 
 _log = logging.getLogger(__name__)
 
 # An idle daemon wakes up every other second in all: its budget is a thousandth of one core, sweeps included.
 _IDLE_SECONDS = 30.0
-_PACK_POLL_SECONDS = 3.0
-_PACK_GATHER_SECONDS = 1.0
-_COPY_HISTORIES_SECONDS = 60.0
-_REFUGE_SECONDS = 5.0
-_LOOK_FOR_KERNELS_SECONDS = 10.0
-# Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
-_COUNT_SECONDS = 60.0
-_QUIET_SECONDS = 6.0
-_LOOK_FOR_UNSEEN_SECONDS = 60.0
 _MIRROR_PATIENCE_SECONDS = 86_400.0  # a first copy over a slow line; each child in it has a time limit of its own
-_LOCKED_OUT_SECONDS = 110.0
 _PACKER_PATIENCE_SECONDS = 3600.0  # a full repack of a large archive, on a slow disk
 
 
@@ -81,7 +63,7 @@ class Assembly:
         self.clock = clock or SystemClock()
         self.board = ProblemBoard(self.clock)
         self.settings = settings
-        self._context = context
+        self._woken = threading.Event()
         self.spool = spool = spool_of(context, self.clock)
         spool.make()
         spool.sweep_leftovers()
@@ -98,21 +80,23 @@ class Assembly:
         self.recorder = Recorder(
             folder=self.recording.folder, spool=spool, measure=Remeasuring().measure, clock=self.clock
         )
-        self.packer = Packer(
-            archive=self.packing.archive,
-            spool=spool,
-            catalog=self.packing.catalog,
-            folder=self.packing.folder,
-            batch_bytes=settings.packing.bytes,
-            reserve=reserve_of(settings),
-        )
         self.record_log = record_log_of(context)
-        self.record_packer = record_packer_of(context)
         self.outputs = output_store_of(context)
-        self.maintenance = Maintenance(self.packing.archive)
-        self.policy = PackPolicy(
-            drafts=settings.packing.drafts, bytes=settings.packing.bytes, seconds=settings.intervals.pack_seconds
+        self.mirrors = Mirroring(context, self.clock)
+        self.packs = Packing(
+            context,
+            self.packing,
+            spool=spool,
+            recorder=self.recorder,
+            record_log=self.record_log,
+            outputs=self.outputs,
+            kept=lambda: self.saves.kept,
+            packed=self.mirrors.soon,
+            clock=self.clock,
+            board=self.board,
+            woken=self._woken,
         )
+        self.packer, self.policy = self.packs.packer, self.packs.policy
         self.scopes = scopes_of(context, roots)
         self.watcher, self.saves = wire(
             self.scopes,
@@ -124,46 +108,19 @@ class Assembly:
             kept=self._kept,
             knows=knowing(open_store(context, spool)),
         )
-        self._lost: set[Life] = set()
-        self.histories = histories_of(
+        self.importing = Importing(context, self.packing, self.heads, self.scopes, clock=self.clock, board=self.board)
+        self.following = Following(context, roots, clock=self.clock, board=self.board, woken=self._woken)
+        self.sheltering = Sheltering(
             context,
-            environment=os.environ,
+            roots,
+            spool=spool,
+            record_log=self.record_log,
+            outputs=self.outputs,
             clock=self.clock,
             board=self.board,
-            kernels=self._kernels,
-            lost=lambda kernel: self._lost.add(kernel.life),
-            last_line=lambda kernel: self.linking.last_line(kernel.life),
+            woken=self._woken,
         )
-        self.linking = linking_of(
-            context,
-            environment=os.environ,
-            clock=self.clock,
-            generation_of=lambda device, inode, session: self.histories.tail.generation_of(
-                FileIdentity(device, inode), session
-            ),
-            stopped_writing=lambda: tuple(self._lost),
-            is_sound=lambda device, inode: (
-                self.histories.tail.newest_generation(FileIdentity(device, inode)) is not None
-            ),
-        )
-        self.flight = flight_recorder_of(context, roots, self.clock, self.linking.kernels)
-        self.heartbeat = context.places.heartbeat
-        self._next_shelter = self.clock.monotonic()
-        self.refuge = refuge_of(
-            context, roots, clock=self.clock, board=self.board, make_anew=self._make_anew, move_to=self._move_to
-        )
-        self.first_versions = 0
         self._calm_at = float("inf")
-        self._look_for_unseen_at: float | None = None
-        self._next_count = self._next_records = self.clock.monotonic()
-        self._kept_before = self._kept_when_given_back = 0
-        self._quiet_since = self.clock.monotonic()
-        self._locked_out_since: float | None = None
-        self._maintain_now = threading.Event()
-        self._pack_soon = threading.Event()
-        self._packed_at = self.clock.monotonic()
-        self._woken = threading.Event()
-        self.mirrors = Mirroring(context, self.clock)
         self.checker = CheckerWatch(
             os.path.join(context.places.state, CHECKS_FILE),
             clock=self.clock,
@@ -172,7 +129,6 @@ class Assembly:
             is_installed=lambda: os.path.exists(context.places.service_marker),
         )
         self.alerts = DaemonAlerts(context, clock=self.clock, problems=self.problems)
-        self._history_bell, self._kernel_bell = Bell(self.clock, tells_all), Bell(self.clock, tells_all)
 
     def _catch_up(self) -> None:
         """The catalog as it should be, also where a broken archive must be made anew first. Raises NbguardError."""
@@ -188,23 +144,11 @@ class Assembly:
     def import_first(self, progress: Progress = lambda done, total: None) -> None:
         """First versions of notebooks nobody has seen; what fails is noted and found again by the sweep."""
 
-        def told(done: int, total: int) -> None:
-            progress(done, total)
-            self._shelter_meanwhile()
+        def meanwhile() -> None:
+            self.sheltering.meanwhile()
             self._refresh_lease()
 
-        try:
-            report = first_import(self._context, self.packing, self.heads).run(self.scopes, told)
-        except NbguardError as error:
-            _log.error("first import: %s", error.message)
-            self.board.note_error(error, subject="import")
-            self._look_for_unseen_at = self.clock.monotonic() + _LOOK_FOR_UNSEEN_SECONDS
-            return
-        self._look_for_unseen_at = None
-        self.board.clear("import")
-        self.first_versions += report.versions
-        if report.versions:
-            _log.info("kept %d first versions of %d notebooks", report.versions, report.notebooks)
+        self.importing.run(progress, meanwhile)
 
     def once(self, progress: Progress = lambda done, total: None) -> tuple[Problem, ...]:
         """Import, sweep, keep, pack, and return what is wrong."""
@@ -212,10 +156,9 @@ class Assembly:
         self.watcher.sweep_now()
         self.saves.drain(wait_seconds=15.0)
         self.recorder.drain()
-        self.linking.step()
-        self.histories.catch_up()
+        self.following.once()
         self.packer.pack()
-        self.record_packer.pack()
+        self.packs.record_packer.pack()
         return self.problems()
 
     # -- workers ---------------------------------------------------------------------------------------------------
@@ -229,75 +172,31 @@ class Assembly:
         self.saves.step(_IDLE_SECONDS)
 
     def record(self) -> None:
-        if self.refuge.is_wiped:  # the catalog went too; what is kept now is read from its drafts
+        if self.sheltering.is_wiped:  # the catalog went too; what is kept now is read from its drafts
             self._woken.wait(_IDLE_SECONDS)
         else:
             self.recorder.step(_IDLE_SECONDS)
 
     def _kept(self, draft: Draft, data: bytes | None) -> None:
         self.recorder.put(draft, data)
-        if not self._pack_soon.is_set() and self.policy.is_due(self.recorder.waiting()):
-            self._pack_soon.set()
-
-    def _kernels(self) -> tuple[LiveKernel, ...]:
-        return self.linking.kernels()
-
-    def read_histories(self) -> None:
-        """Keep what was executed since the last look, then wait a little, or until there may be more."""
-        seconds = self.histories.step()
-        if rest_seconds := self.histories.rest_seconds():
-            self._history_bell.rest(self.histories.folders(), rest_seconds, otherwise_seconds=seconds)
-        else:
-            self._history_bell.wait(seconds)
-
-    def copy_histories(self) -> None:
-        """Copy history databases that changed, once a day; looked at now and then."""
-        self._woken.wait(_COPY_HISTORIES_SECONDS)
-        if not self._woken.is_set():
-            self.histories.copy_due()
-
-    def link(self) -> None:
-        """Tie sessions to notebooks, then wait a little, or until a kernel may have come."""
-        before = self.linking.kernels()
-        self.linking.step()
-        if self.flight is not None and self.linking.kernels() is not before:
-            self.flight.look_now()
-        if self.linking.is_resting:
-            self._kernel_bell.rest(self.linking.runtimes, _LOOK_FOR_KERNELS_SECONDS, otherwise_seconds=TICK_SECONDS)
-        else:
-            self._kernel_bell.wait(TICK_SECONDS)
-
-    def record_flight(self) -> None:
-        """Hear the kernels for a while, or wait, where nothing is to be recorded."""
-        if self.flight is None:
-            self._woken.wait(_IDLE_SECONDS)
-        else:
-            self.flight.step(_IDLE_SECONDS)
+        self.packs.look()
 
     def pack(self) -> None:
         """Wait until there may be something to do, then pack_due()."""
-        if self._pack_soon.wait(self._until_pack()):
-            self._pack_soon.clear()
-            since = self.clock.monotonic() - self._packed_at
-            # What comes together is packed together.
-            self._woken.wait(max(_PACK_GATHER_SECONDS, _PACK_POLL_SECONDS - since))
-        if not self.refuge.is_wiped and self.lease.is_ours():
+        self.packs.wait()
+        if not self.sheltering.is_wiped and self.lease.is_ours():
             self.mending.look()
             try:
                 self.pack_due()
             except ArchiveTrouble as trouble:
                 if not self.mending.mend(trouble):
                     raise
-        self._packed_at = self.clock.monotonic()
+        self.packs.rest()
 
-    def _until_pack(self) -> float:
-        """Seconds until the packer has something to do, unless more is kept meanwhile."""
-        waiting, most = self.recorder.waiting(), self.settings.intervals.pack_seconds
-        is_owed = self.saves.kept - self._kept_when_given_back >= self.policy.drafts  # memory, once it is quiet
-        if is_owed or self._maintain_now.is_set() or self.policy.is_due(waiting):
-            return _PACK_POLL_SECONDS
-        seconds = min(_COUNT_SECONDS, most - waiting.oldest_seconds if waiting.drafts else most)
-        return max(_PACK_POLL_SECONDS, seconds)
+    def pack_due(self) -> None:
+        """Pack when it is worth it, then see to maintenance."""
+        self.importing.look()
+        self.packs.pack_due()
 
     def _refresh_lease(self) -> None:
         """Move the lease on. When another machine has taken it, this daemon ends: the other one is right."""
@@ -317,137 +216,10 @@ class Assembly:
 
     def mirror(self) -> None:
         """Bring mirrors up to date that are due, then wait."""
-        if self.refuge.is_wiped:
+        if self.sheltering.is_wiped:
             self._woken.wait(_IDLE_SECONDS)
         else:
             self.mirrors.step()
-
-    def shelter(self) -> None:
-        """One look of the refuge, then wait."""
-        if not self.refuge.is_wiped:
-            self.spool.tend()
-        self.refuge.step()
-        if not self.refuge.is_wiped:
-            self.record_log.tend()
-        self._woken.wait(_REFUGE_SECONDS)
-
-    def _shelter_meanwhile(self) -> None:
-        """A first import takes minutes, before there are workers: what it has kept is held all the same."""
-        if self.spool.outside is None or self.clock.monotonic() < self._next_shelter:
-            return
-        self._next_shelter = self.clock.monotonic() + _REFUGE_SECONDS
-        try:
-            self.refuge.step()
-        except (NbguardError, OSError) as error:
-            _log.error("refuge: %s", error)  # the worker tells it once it runs
-
-    def _make_anew(self) -> None:
-        """Folders of ours that were removed while all around them stayed."""
-        make_private_folder(self._context.places.state)
-        self.spool.make()
-        self.record_log.make()
-        self.outputs.make()
-
-    def _move_to(self, emergency: str) -> None:
-        """HOME was wiped: whatever is written goes there, and nothing is made anew where it was."""
-        there = find_places(home=emergency)
-        make_private_folder(there.state)
-        for each in (self.spool, self.record_log, self.outputs):
-            each.spill_to(emergency)
-        self.heartbeat = there.heartbeat
-        move_log(there.log_file)
-        self._lock_there = FileLock(there.daemon_lock)
-        self._lock_there.acquire()
-
-    def pack_due(self) -> None:
-        """Pack when it is worth it, then see to maintenance."""
-        self._forget_import()
-        self._count_others()
-        try:
-            self._pack_versions()
-        finally:
-            self._pack_records()
-        if self._maintain_now.is_set():
-            self._maintain_now.clear()
-            self.outputs.prune()
-            self._maintain()
-        self._give_back_memory()
-
-    def _pack_versions(self) -> None:
-        if self.policy.is_due(self.recorder.waiting()):
-            try:
-                done = self.packer.pack()
-            except Busy:
-                self._note_locked_out()
-                raise
-            finally:
-                self.recorder.count_spool()
-            self._locked_out_since = None
-            self.board.clear("lock")
-            if done.tip is not None:
-                _log.info("packed %d versions, %d bytes", done.versions, done.bytes)
-                self.mirrors.soon()
-                self._maintain()
-
-    def _note_locked_out(self) -> None:
-        """Others that write refs are done in seconds; whoever holds the lock for minutes may do so for ever."""
-        now = self.clock.monotonic()
-        since = self._locked_out_since = now if self._locked_out_since is None else self._locked_out_since
-        if now - since >= min(_LOCKED_OUT_SECONDS, self.settings.intervals.pack_seconds / 8):
-            self.board.note(
-                "packer-behind",
-                f"versions wait to be packed, and another process has held the archive's lock for {now - since:.0f} s",
-                f"they are durable meanwhile; `fuser {self.packing.archive.lock_path}` says which process it is",
-                subject="lock",
-            )
-
-    def _pack_records(self) -> None:
-        self.record_log.tend()
-        now = self.clock.monotonic()
-        if now < self._next_records:
-            return
-        self._next_records = now + min(_COUNT_SECONDS, self.settings.intervals.pack_seconds)
-        if self.record_packer.is_due():
-            done = self.record_packer.pack()
-            _log.info("packed %d segments of executed cells, %d bytes", done.segments, done.bytes)
-            self._maintain()
-
-    def _give_back_memory(self) -> None:
-        """Once many saves were kept and it is quiet: a burst, and packing it, leave tens of megabytes behind."""
-        kept, now = self.saves.kept, self.clock.monotonic()
-        if kept != self._kept_before:
-            self._kept_before, self._quiet_since = kept, now
-        elif kept - self._kept_when_given_back >= self.policy.drafts and now - self._quiet_since >= _QUIET_SECONDS:
-            self._kept_when_given_back = kept
-            give_back_memory()
-
-    def _forget_import(self) -> None:
-        """A first import that failed is no problem any more once the sweeps have kept everything."""
-        due, now = self._look_for_unseen_at, self.clock.monotonic()
-        if due is None or now < due:
-            return
-        self._look_for_unseen_at = now + _LOOK_FOR_UNSEEN_SECONDS
-        if first_import(self._context, self.packing, self.heads).is_done(self.scopes):
-            self._look_for_unseen_at = None
-            self.board.clear("import")
-
-    def _count_others(self) -> None:
-        """Learn of drafts that other processes put there; with one of ours waiting, theirs are packed with it."""
-        now = self.clock.monotonic()
-        if now >= self._next_count and self.recorder.waiting().drafts == 0:
-            self._next_count = now + min(_COUNT_SECONDS, self.settings.intervals.pack_seconds)
-            self.recorder.count_spool()
-
-    def _maintain(self) -> None:
-        if is_due(count_packs(self.packing.archive)):
-            try:
-                self.maintenance.run()
-            except Busy:
-                self._maintain_now.set()
-
-    def maintain_soon(self) -> None:
-        self._maintain_now.set()
-        self._pack_soon.set()
 
     # -- what is told ----------------------------------------------------------------------------------------------
 
@@ -465,7 +237,7 @@ class Assembly:
     def problems(self) -> tuple[Problem, ...]:
         if self.clock.monotonic() >= self._calm_at:
             self.board.clear("starts")
-        moved = self.refuge.is_wiped  # then the emergency place is where things go
+        moved = self.sheltering.is_wiped  # then the emergency place is where things go
         # Also when the emergency place takes what the spool does not.
         if (trouble := self.spool.trouble()) and not moved:
             self.board.note_error(trouble, subject="spool")
@@ -484,45 +256,34 @@ class Assembly:
             )
         else:
             self.board.clear("aside")
-        flight = self.flight.problems() if self.flight is not None else ()
-        checker = self.checker.problems()
-        return (*self.board.all(), *self.watcher.problems(), *self.saves.problems(), *flight, *checker)
+        told = (self.watcher, self.saves, self.following, self.checker)
+        return (*self.board.all(), *(problem for each in told for problem in each.problems()))
 
     def wake(self) -> None:
         """End every wait: the daemon stops."""
         self._woken.set()
-        self._pack_soon.set()
-        self._history_bell.stop()
-        self._kernel_bell.stop()
+        self.packs.wake()
+        self.following.wake()
         self.watcher.wake()
         self.saves.wake()
         self.recorder.wake()
-        if self.flight is not None:
-            self.flight.wake()
         self.mirrors.stop()
 
     def begin(self) -> None:
         preload()
         self.alerts.begin()
-        self.refuge.begin()
-        self.spool.outside = self.record_log.outside = self.outputs.outside = self.refuge
+        self.sheltering.begin()
         self.recorder.count_spool()
         self.watcher.start()
 
     def end(self) -> None:
         self.watcher.stop()
-        if self.flight is not None:
-            self.flight.stop()
+        self.following.stop_recording()
         self.saves.drain()
-        self.histories.end()
-        if not self.refuge.is_wiped:
+        self.following.end()
+        if not self.sheltering.is_wiped:
             self.recorder.drain()
-        self.refuge.end()
-
-
-def tells_all(folder: str) -> bool:
-    """Whether every change in a folder is told of by events: not on file systems that others write as well."""
-    return remote_kind(os.path.realpath(folder), read_mounts()) is None
+        self.sheltering.end()
 
 
 def _doubting_the_latest(catalog: Catalog, install: str) -> list[Head]:
@@ -550,11 +311,13 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             Worker(name="watcher", step=assembly.watch),
             Worker(name="saves", step=assembly.save),
             Worker(name="recorder", step=assembly.record),
-            Worker(name="links", step=assembly.link),
-            Worker(name="flight", step=assembly.record_flight),
-            Worker(name="history", step=assembly.read_histories),
-            Worker(name="history-copies", step=assembly.copy_histories, patience_seconds=_PACKER_PATIENCE_SECONDS),
-            Worker(name="refuge", step=assembly.shelter, patience_seconds=_PACKER_PATIENCE_SECONDS),
+            Worker(name="links", step=assembly.following.link),
+            Worker(name="flight", step=assembly.following.record_flight),
+            Worker(name="history", step=assembly.following.read_histories),
+            Worker(
+                name="history-copies", step=assembly.following.copy_histories, patience_seconds=_PACKER_PATIENCE_SECONDS
+            ),
+            Worker(name="refuge", step=assembly.sheltering.step, patience_seconds=_PACKER_PATIENCE_SECONDS),
             Worker(name="packer", step=assembly.pack, patience_seconds=_PACKER_PATIENCE_SECONDS),
             Worker(name="alerts", step=assembly.tell),
             Worker(name="mirrors", step=assembly.mirror, patience_seconds=_MIRROR_PATIENCE_SECONDS),
@@ -563,7 +326,7 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
             CalendarJob(
                 name="maintenance",
                 every_seconds=settings.intervals.maintenance_seconds,
-                run=assembly.maintain_soon,
+                run=assembly.packs.maintain_soon,
             ),
         ),
         start=assembly.begin,
@@ -572,9 +335,9 @@ def daemon_of(assembly: Assembly, context: Context) -> Daemon:
         doubt=assembly.watcher.request_sweep,
         roots=assembly.watcher.reports,
         problems=assembly.problems,
-        kept=lambda: assembly.first_versions + assembly.saves.kept,
+        kept=lambda: assembly.importing.versions + assembly.saves.kept,
         missed_events=lambda: assembly.watcher.missed_events,
-        beat=lambda heartbeat: write_heartbeat(assembly.heartbeat, heartbeat),
+        beat=lambda heartbeat: write_heartbeat(assembly.sheltering.heartbeat, heartbeat),
     )
     daemon = Daemon(
         cast,

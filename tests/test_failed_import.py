@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nbguard import app_daemon
+from nbguard import app_importing
 from nbguard.app import ensure_archive
 from nbguard.app_daemon import Assembly
 from nbguard.cli.context import Context
@@ -29,7 +29,7 @@ def test_the_problem_ends_when_the_sweeps_have_kept_everything(home: Path, monke
     def codes() -> list[str]:
         return [problem.code for problem in assembly.problems()]
 
-    monkeypatch.setattr(app_daemon, "_LOOK_FOR_UNSEEN_SECONDS", 0.0)
+    monkeypatch.setattr(app_importing, "_LOOK_FOR_UNSEEN_SECONDS", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(FirstImport, "run", fail)
         assembly.import_first()

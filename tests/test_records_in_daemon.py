@@ -44,7 +44,7 @@ def test_executed_cells_are_packed_and_old_outputs_go_while_their_code_stays(hom
 
         poll(packed)
         assert len(list((ours / "spool/recorded").iterdir())) == 1
-        assembly.maintain_soon()
+        assembly.packs.maintain_soon()
         assembly.pack_due()
         assert list((ours / "spool/recorded").iterdir()) == []
         library = executed_library(context)
