@@ -134,6 +134,11 @@ def _where_homes_were_wiped() -> tuple[str, ...]:
     return tuple(os.path.join(note.folder, FILE) for note in find_notes(open_to_all(), os.getuid())[:1])
 
 
+def has_told(context: Context) -> bool:
+    """Whether anything was ever told from here."""
+    return any(inode for inode, _, _ in store_of(context).mark())
+
+
 def tell(context: Context, observation: Observation, *, sends: bool = True) -> Stepped | None:
     """Hand what was found to the desk, durably, and send what is due; None when nothing was to be sent now."""
     desk = open_desk(context)

@@ -45,7 +45,7 @@ def command(
     Exit codes: 0 heard, 1 wrong, expired, or too many wrong ones, 2 no code.
     """
     from nbguard import app_alert
-    from nbguard.alert.answering import Outcome, words_of
+    from nbguard.alert.answering import Answered, Outcome, words_of
 
     if context.look_past_settings() is not None:  # that it is broken may be what the message says
         from nbguard.app_check import with_last_settings
@@ -56,7 +56,10 @@ def command(
     typed = _typed(code)
     if mirror:
         return _answer_elsewhere(context, typed, mirror, as_json=as_json)
-    answered = app_alert.open_desk(context).answer(typed)
+    if app_alert.has_told(context):
+        answered = app_alert.open_desk(context).answer(typed)
+    else:  # and nothing is made here by asking
+        answered = Answered(outcome=Outcome.UNKNOWN)
     if answered.outcome is Outcome.UNKNOWN and context.settings is not None and context.settings.mirrors:
         return _answer_elsewhere(context, typed, (), as_json=as_json)
     if as_json:

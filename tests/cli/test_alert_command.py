@@ -248,3 +248,11 @@ def test_channels_come_by_tab(home: Path) -> None:
     assert shell.get_completions(["alert", "test"], "") == []
     configured(mail(1), mail(1, "second"))
     assert [item.value for item in shell.get_completions(["alert", "test"], "s")] == ["second"]
+
+
+def test_a_code_where_nothing_was_ever_told_is_unknown_and_nothing_is_made(home: Path) -> None:
+    answer = nbguard("ack", "K7Q2-9XPM")
+    assert (answer.code, answer.out) == (1, "")
+    assert "no code of a message from here" in answer.talk
+    assert "cannot write" not in answer.talk
+    assert not Path(os.environ["NBGUARD_HOME"]).exists()
