@@ -83,7 +83,7 @@ def put_together(
             found.append(_of_cell(cell, about.get(key)))
     runs = list(runs)
     sessions_of = _sessions_of_kernels(links)
-    ours = paired(cells, runs, [*sessions_of, *(key for keys in sessions_of.values() for key in keys)])
+    ours = paired(cells, runs, [*sessions_of, *(key for keys in sessions_of.values() for key in keys), *_told(runs)])
     sessions_of = {**sessions_of, **ours}
     kernel_of = {key: kernel for kernel, keys in ours.items() for key in keys}
     for run in runs:
@@ -194,6 +194,15 @@ def _nearness(link: Link, at: datetime) -> tuple[bool, float, datetime]:
 def _said(source: str) -> str:
     """IPython keeps a cell without the newlines at its end."""
     return source.rstrip("\n")
+
+
+def _told(runs: Iterable[Run]) -> set[SessionKey | str]:
+    """The kernels and sessions of which a run itself says that they belong together."""
+    told: set[SessionKey | str] = set()
+    for run in runs:
+        if run.generation is not None and run.session is not None:
+            told |= {run.kernel, (run.generation, run.session)}
+    return told
 
 
 def _sessions_of_kernels(links: Iterable[Link]) -> dict[str, list[SessionKey]]:

@@ -14,6 +14,7 @@ from nbguard.processes import boot_id
 from nbguard.settings import Alerts, Channel, RollCall
 
 SUBJECTS = 40
+MORE = "more"
 
 
 class Box:
@@ -24,6 +25,8 @@ class Box:
 
     def send(self, channel: Channel, message: Message) -> Sent:
         told = [f"{number}\n" for number in range(SUBJECTS) if f"/n{number}.ipynb:" in message.body]
+        if "There is more" in message.body:
+            told.append(f"{MORE}\n")
         fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.write(fd, "".join(told).encode())
         os.close(fd)

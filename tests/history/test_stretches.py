@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nbguard.executed import (
@@ -128,7 +128,17 @@ def libraries(draw: st.DrawFn) -> Kept:
     return kept
 
 
+UNASKED = Kept()
+UNASKED.sessions_ = [session(0, None), session(1, None)]
+UNASKED.cells_ = {(G, 0): [], (G, 1): [cell(1, 1, "import numpy as np  # long enough", 0.0)]}
+UNASKED.runs_ = [
+    run("r0", "k1", 1, "import numpy as np  # long enough", 0.0),
+    run("r1", "k1", 1, "import numpy as np  # long enough", 0.0, 0),
+]
+
+
 @given(libraries())
+@example(UNASKED)
 def test_rows_read_in_parts_are_those_that_all_at_once_give_in_their_order(kept: Kept) -> None:
     found = list(answer(kept, Question()))
     assert sorted(found, key=row_order) == found

@@ -105,7 +105,7 @@ def test_installed_it_survives_kill_hang_logout_and_reboot_and_is_gone_after_uni
     assert not (lab.linger / USER).exists(), "we turned lingering on, and off again"
     assert is_kept(lab, path, 4), "the archive is not touched"
     lab.login()
-    known = lab.user("systemctl", "--user", "list-units", "--all", "--plain", "--no-legend", "*nbguard*")
+    known = lab.user("systemctl", "--user", "list-units", "--all", "--plain", "--no-legend", "nbguard*")
     assert known.out == "", "nor does the manager remember anything"
     said = report(lab)
     assert not said["wanted"]
