@@ -31,7 +31,7 @@ _GATHER_SECONDS = 1.0
 # Commands keep versions too, and nobody tells the daemon: the spool is counted so often while nothing else waits.
 _COUNT_SECONDS = 60.0
 _QUIET_SECONDS = 6.0
-_LOCKED_OUT_SECONDS = 110.0
+_LOCKED_OUT_SECONDS = 50.0
 
 
 class Packing:
@@ -150,7 +150,7 @@ class Packing:
         """Others that write refs are done in seconds; whoever holds the lock for minutes may do so for ever."""
         now = self._clock.monotonic()
         since = self._locked_out_since = now if self._locked_out_since is None else self._locked_out_since
-        if now - since >= min(_LOCKED_OUT_SECONDS, self._pack_seconds / 8):
+        if now - since >= min(_LOCKED_OUT_SECONDS, self._pack_seconds / 18):
             self._board.note(
                 "packer-behind",
                 f"versions wait to be packed, and another process has held the archive's lock for {now - since:.0f} s",
