@@ -75,7 +75,9 @@ def test_every_session_seen_alive_is_linked_exactly_and_none_is_linked_wrongly(
         at.kernels.remove(kernel)
 
 
-@pytest.mark.parametrize("seconds", [5.0, pytest.param(600.0, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize(
+    "seconds", [5.0, pytest.param(600.0, marks=[pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(900)])]
+)
 def test_an_idle_kernel_and_its_server_stay_idle(at: Desk, seconds: float) -> None:
     (kernel,) = at.open([f"idle {seconds}.ipynb"])
     kernel.run(FIRST)

@@ -66,8 +66,10 @@ def test_a_vanished_archive_is_made_anew_from_the_mirror_under_the_running_daemo
 
 
 @pytest.mark.long
-def test_a_damaged_newest_pack_no_longer_stops_packing(guard: Guarded) -> None:
+def test_a_damaged_newest_pack_no_longer_stops_packing(guard: Guarded, tmp_path: Path) -> None:
     """What it held is read from the mirror where that has it; a mirror that is out of reach changes nothing else."""
+    if not _mirrors(guard):  # the test above was run by another process, or not at all
+        test_a_vanished_archive_is_made_anew_from_the_mirror_under_the_running_daemon(guard, tmp_path)
     shutil.rmtree(next(iter(_mirrors(guard))))
     (guard.home / "state" / "rebuilt.json").unlink()
     path = _save(guard, "eda.ipynb", "five", "six")
