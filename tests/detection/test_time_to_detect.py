@@ -60,7 +60,6 @@ FAULTS = [
             faults.thread_ended(name),
             "worker-failed",
             on=faults.with_a_way_in,
-            minutes=_DAEMON,
         )
         for what, name in {
             "scheduler": "APScheduler",
